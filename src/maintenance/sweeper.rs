@@ -1,0 +1,60 @@
+//! One sweeper: where it stands, when it scans from the beginning, how long it sleeps.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::Result;
+use crate::store::{Store, SweepPosition};
+
+/// Rows of one batch.
+const BATCH: i32 = 1_000;
+/// A scan from the beginning meets rows that were locked, or became due behind the position.
+const FULL_SCAN: Duration = Duration::from_secs(60);
+/// It never sleeps longer, so that a row inserted meanwhile waits at most this long.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// The state of one node's sweeper. It remembers how far it came, so that an idle tick does not wade through the index
+/// entries of rows that it ended and vacuum has not yet removed.
+#[derive(Debug)]
+pub struct Sweeper {
+    position: SweepPosition,
+    revision: Option<i64>,
+    scanned_at: Instant,
+    next_due_in: Option<Duration>,
+}
+
+impl Sweeper {
+    /// A sweeper at the beginning.
+    pub fn new(now: Instant) -> Self {
+        Self { position: SweepPosition::START, revision: None, scanned_at: now, next_due_in: None }
+    }
+
+    /// One batch. `Some(pause)` when there is more to do, `None` when nothing is due.
+    pub async fn tick(&mut self, store: &Store, now: Instant) -> Result<Option<Duration>> {
+        if now - self.scanned_at >= FULL_SCAN {
+            self.position = SweepPosition::START;
+            self.scanned_at = now;
+        }
+        let swept = store.sweep(self.position, BATCH).await?;
+        metrics::counter!("tenure_sessions_swept_total").increment(u64::try_from(swept.ended).unwrap_or(0));
+        self.position = swept.reached;
+        self.next_due_in = swept.next_due_in;
+        if self.revision.is_some_and(|revision| revision != swept.revision) {
+            self.position = SweepPosition::START;
+        }
+        self.revision = Some(swept.revision);
+        let more = swept.ended + swept.rearmed > 0 || swept.next_due_in == Some(Duration::ZERO);
+        Ok(more.then_some(if swept.ended + swept.rearmed == 0 { Duration::from_millis(50) } else { Duration::ZERO }))
+    }
+
+    /// How long to sleep when nothing is due.
+    pub fn idle_wait(&self) -> Duration {
+        self.next_due_in.unwrap_or(LONGEST_SLEEP).clamp(Duration::from_millis(10), LONGEST_SLEEP)
+    }
+
+    /// Where it stands.
+    pub fn position(&self) -> SweepPosition {
+        self.position
+    }
+}

@@ -1,0 +1,104 @@
+//! Users and properties: a change, and the barrier behind what it ended.
+
+use serde::Serialize;
+
+use super::Manager;
+use crate::cluster::Barrier;
+use crate::error::{Error, Result};
+use crate::input;
+use crate::store::{Actor, Property, User, UserPatch};
+
+/// A changed user.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct ChangedUser {
+    /// The user as it is now.
+    #[serde(flatten)]
+    pub user: User,
+    /// How many sessions ended; left out when none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<i64>,
+    /// The receipt, when sessions ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barrier: Option<Barrier>,
+    /// Whether the user is new.
+    #[serde(skip)]
+    pub created: bool,
+}
+
+/// A changed property and the receipt.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct Changed {
+    /// The property as it is now.
+    #[serde(flatten)]
+    pub property: Property,
+    /// The receipt.
+    pub barrier: Barrier,
+}
+
+fn unknown_user() -> Error {
+    Error::refused(404, "unknown_user", "There is no user of this name.", "Create the user with PUT, or check the spelling.")
+}
+
+fn unknown_property() -> Error {
+    Error::refused(404, "unknown_property", "There is no property of this name.", "List the properties to see their names.")
+}
+
+impl Manager {
+    /// A user; refused when unknown.
+    pub async fn user(&self, name: &str) -> Result<User> {
+        self.store.user(name).await?.ok_or_else(unknown_user)
+    }
+
+    /// Creates or replaces a user; what `patch` leaves out takes its default.
+    pub async fn put_user(&self, name: String, patch: UserPatch, actor: Actor<'_>) -> Result<ChangedUser> {
+        let user = User {
+            name: name.clone(),
+            display_name: patch.display_name.flatten(),
+            active: patch.active.unwrap_or(true),
+            locked_out: patch.locked_out.unwrap_or(false),
+            roles: patch.roles.unwrap_or_default(),
+            homepage_refresh_minutes: patch.homepage_refresh_minutes.flatten(),
+        };
+        let (created, ended) = self.store.put_user(&user, actor).await?;
+        self.changed_user(&name, created, ended).await
+    }
+
+    /// Changes a user.
+    pub async fn patch_user(&self, name: &str, patch: &UserPatch, actor: Actor<'_>) -> Result<ChangedUser> {
+        let ended = self.store.patch_user(name, patch, actor).await?.ok_or_else(unknown_user)?;
+        self.changed_user(name, false, ended).await
+    }
+
+    async fn changed_user(&self, name: &str, created: bool, ended: i64) -> Result<ChangedUser> {
+        let barrier = if created { None } else { Some(Barrier::wait(&self.store).await?) };
+        let some = ended > 0;
+        Ok(ChangedUser { user: self.user(name).await?, ended: some.then_some(ended), barrier: barrier.filter(|_| some), created })
+    }
+
+    /// Why a user has no access on any channel; `None` when nothing speaks against it (U1).
+    pub async fn access(&self, name: &str) -> Result<Option<&'static str>> {
+        self.store.access(name).await?.ok_or_else(unknown_user)
+    }
+
+    /// A property; refused when unknown.
+    pub async fn property(&self, name: &str) -> Result<Property> {
+        self.store.properties(Some(name)).await?.pop().ok_or_else(unknown_property)
+    }
+
+    /// Sets a property.
+    pub async fn set_property(&self, name: &str, value: &str, force: bool, actor: Actor<'_>) -> Result<Changed> {
+        self.property(name).await?;
+        input::property_value(value)?;
+        self.store.set_property(name, value, force, actor).await?;
+        Ok(Changed { barrier: Barrier::wait(&self.store).await?, property: self.property(name).await? })
+    }
+
+    /// Restores the default of a property.
+    pub async fn unset_property(&self, name: &str, force: bool, actor: Actor<'_>) -> Result<Changed> {
+        self.property(name).await?;
+        self.store.unset_property(name, force, actor).await?;
+        Ok(Changed { barrier: Barrier::wait(&self.store).await?, property: self.property(name).await? })
+    }
+}

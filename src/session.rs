@@ -1,0 +1,17 @@
+//! The domain: what a session is, which limits it has, and what a caller is told. No I/O and no clock in here.
+
+mod explain;
+mod facts;
+mod kind;
+mod limits;
+mod token;
+mod verdict;
+mod view;
+
+pub use explain::{Candidate, Explanation, Origin, Origins, Recorded};
+pub use facts::{Ending, Session};
+pub use kind::{Activity, Device, EndReason, Kind};
+pub use limits::{Limits, Policy};
+pub use token::{ApiKey, SessionToken, TokenHash, TokenParts};
+pub use verdict::{Accepted, Action, Over};
+pub use view::{Place, SessionView};

@@ -1,0 +1,56 @@
+//! PostgreSQL, behind typed calls: the only room that speaks SQL.
+//!
+//! Every statement begins with a comment naming it, as `pg_stat_statements` and the logs will show it.
+
+mod attributes;
+mod connect;
+mod error;
+mod events;
+mod keys;
+mod list;
+mod migrate;
+mod nodes;
+mod properties;
+mod rows;
+mod sessions;
+mod sweep;
+mod users;
+
+use sqlx::PgPool;
+
+pub use attributes::{AttributeChange, Attributes};
+pub use connect::{ConnectError, ConnectSettings};
+pub use events::{Event, EventFilter};
+pub use keys::KeyRecord;
+pub use list::{ListFilter, Page, StateFilter};
+pub use migrate::{MigrateError, Migrated, SchemaStatus, migrate, status};
+pub use nodes::{NodeRecord, Registration};
+pub use properties::Property;
+pub use rows::LiveRow;
+pub use sessions::{CheckOutcome, NewSession, SignedOut};
+pub use sweep::{Lowered, SweepPosition, Swept};
+pub use users::{User, UserPatch};
+
+/// A handle to the database: a pool, and the name of the node that uses it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+    node: Option<String>,
+}
+
+/// Who acts, for the events and `ended_by`: the name of an API key, a console user, or `tenure`.
+#[derive(Debug, Clone, Copy)]
+pub struct Actor<'a>(pub &'a str);
+
+impl Store {
+    /// The pool, for tests and tools that need statements of their own.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

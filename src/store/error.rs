@@ -1,0 +1,76 @@
+//! From driver errors to the store's: a refusal made by the database keeps its code, an absent database is `unavailable`.
+
+use std::future::Future;
+
+use crate::error::{Error, Refusal};
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Protocol(_) => Self::unavailable(error),
+            sqlx::Error::Database(database) => {
+                let code = database.code().unwrap_or_default();
+                if let Some(status) = code.strip_prefix("TN").and_then(|status| status.parse().ok()) {
+                    return Refusal {
+                        status,
+                        code: database.constraint().unwrap_or("refused").to_owned().into(),
+                        message: database.message().to_owned(),
+                        advice: hint(database.as_ref()),
+                    }
+                    .into();
+                }
+                match &*code {
+                    "23503" if database.constraint() == Some("sessions_user_id_fkey") => {
+                        Self::refused(409, "user_has_sessions", "The user still has live sessions.", "End them first.")
+                    }
+                    "23505" if database.constraint() == Some("api_keys_name_key") => Self::refused(
+                        409,
+                        "key_exists",
+                        "There is a key of this name already.",
+                        "Choose another name, or revoke the old key first.",
+                    ),
+                    // Connection exceptions, resources, shutdown and start-up, cancelled by a time-out, lock not available.
+                    code if code.starts_with("08")
+                        || code.starts_with("53")
+                        || code.starts_with("57")
+                        || matches!(code, "55P03" | "25006" | "40001" | "40P01") =>
+                    {
+                        Self::unavailable(error)
+                    }
+                    _ => Self::failed(error),
+                }
+            }
+            _ => Self::failed(error),
+        }
+    }
+}
+
+fn hint(error: &dyn sqlx::error::DatabaseError) -> String {
+    error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.hint()).unwrap_or_default().to_owned()
+}
+
+/// Runs a statement again after a deadlock or serialization failure: PostgreSQL rolled it back and asks for just that.
+pub(super) async fn retrying<T, F, Fut>(mut run: F) -> Result<T, Error>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, sqlx::Error>>,
+{
+    const ATTEMPTS: usize = 5;
+    let mut attempt = 1;
+    loop {
+        match run().await {
+            Err(sqlx::Error::Database(error))
+                if attempt < ATTEMPTS && matches!(error.code().as_deref(), Some("40001" | "40P01")) =>
+            {
+                attempt += 1;
+                metrics::counter!("tenure_statement_retries_total").increment(1);
+            }
+            result => return result.map_err(Error::from),
+        }
+    }
+}

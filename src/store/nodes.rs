@@ -1,0 +1,178 @@
+//! The registry of node processes, their heartbeats, and the invalidations a heartbeat brings back.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::Store;
+use crate::error::Result;
+
+/// What a node says of itself when it starts.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// Its name, for people.
+    pub name: String,
+    /// Where its API listens; `None` for a library.
+    pub address: Option<String>,
+}
+
+/// NODE as documents show it.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct NodeRecord {
+    /// Name.
+    pub name: String,
+    /// Address of its API.
+    pub address: Option<String>,
+    /// Program version.
+    pub version: String,
+    /// `live`, `draining` or `silent`.
+    pub state: String,
+    /// When its lease ends without another heartbeat.
+    pub lease_expires_at: DateTime<Utc>,
+    /// Live sessions it was the last to count activity of.
+    pub sessions: i64,
+    /// Transactions open through it.
+    pub in_flight: i64,
+    /// Seconds since its sweeper last had nothing left to do.
+    pub sweep_late_seconds: f64,
+}
+
+impl Store {
+    /// Registers this process under a new id, durably.
+    pub async fn register_node(&self, registration: &Registration) -> Result<Uuid> {
+        Ok(sqlx::query_scalar!(
+            "/* node_register */
+            insert into tenure.nodes (id, name, address, version, started_at, beat_at, swept_at, applied)
+            select tenure.uuid_v7(n.at), $1, $2, $3, n.at, n.at, n.at, pg_current_snapshot()
+              from (select tenure.now() as at offset 0) n
+            returning id",
+            registration.name,
+            registration.address,
+            env!("CARGO_PKG_VERSION")
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// Beats, says how far the node has applied and swept, and returns the users whose sessions may have outlived a change
+    /// that could not see them; `None` when the node was fenced and must register anew.
+    ///
+    /// The snapshot returned is what the next beat reports as applied, once the users have been dealt with.
+    pub async fn beat(
+        &self,
+        node: Uuid,
+        applied: Option<&str>,
+        draining: bool,
+        idle_sweep: bool,
+    ) -> Result<Option<(String, Vec<i64>)>> {
+        let row = sqlx::query!(
+            r#"/* node_beat */
+            with beat as (
+                update tenure.nodes n
+                   set beat = n.beat + 1, beat_at = at.now, draining = $3,
+                       applied = coalesce($2::text::pg_snapshot, n.applied),
+                       swept_at = case when $4 then at.now else n.swept_at end
+                  from (select tenure.now() as now offset 0) at
+                 where n.id = $1 and not n.fenced
+                returning n.applied
+            )
+            select pg_current_snapshot()::text as "snapshot!",
+                   array(select distinct i.key::bigint
+                           from tenure.invalidations i
+                          where i.kind = 'u' and i.xid >= pg_snapshot_xmin(b.applied)) as "users!"
+              from beat b"#,
+            node,
+            applied,
+            draining,
+            idle_sweep
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|row| (row.snapshot, row.users)))
+    }
+
+    /// Ends the sessions of a user that a lock-out under an older snapshot could not see (U4).
+    pub async fn end_outdated(&self, user: i64) -> Result<i64> {
+        Ok(sqlx::query_scalar!(
+            r#"/* user_end_outdated */
+            with context as materialized (select tenure.act_as('tenure', $2) as set)
+            select tenure.end_outdated($1) as "ended!" from context where set"#,
+            user,
+            self.node
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// Removes this process from the registry, its transactions with it.
+    pub async fn unregister_node(&self, node: Uuid) -> Result<()> {
+        sqlx::query!(
+            "/* node_unregister */
+            with lapsed as (delete from tenure.transactions where node_id = $1)
+            delete from tenure.nodes where id = $1",
+            node
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Fences nodes whose beat an observer saw standing still, and forgets fenced ones after a day.
+    pub async fn fence_nodes(&self, still: &[(Uuid, i64)]) -> Result<u64> {
+        let (ids, beats): (Vec<Uuid>, Vec<i64>) = still.iter().copied().unzip();
+        sqlx::query!(
+            "/* node_forget */
+            delete from tenure.nodes n where n.fenced and n.beat_at < (select tenure.now()) - interval '1 day'"
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(sqlx::query!(
+            "/* node_fence */
+            update tenure.nodes n set fenced = true
+              from unnest($1::uuid[], $2::bigint[]) as s (id, beat)
+             where n.id = s.id and n.beat = s.beat and not n.fenced",
+            &ids,
+            &beats
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected())
+    }
+
+    /// Id and beat of every node that counts, for an observer.
+    pub async fn beats(&self) -> Result<Vec<(Uuid, i64)>> {
+        Ok(sqlx::query!("/* node_beats */ select id, beat from tenure.nodes where not fenced")
+            .fetch_all(&self.pool)
+            .await?
+            .into_iter()
+            .map(|row| (row.id, row.beat))
+            .collect())
+    }
+
+    /// Names of the nodes a barrier waits for.
+    pub async fn registered_nodes(&self) -> Result<Vec<String>> {
+        Ok(sqlx::query_scalar!("/* node_names */ select name from tenure.nodes where not fenced order by name, id")
+            .fetch_all(&self.pool)
+            .await?)
+    }
+
+    /// Every node.
+    pub async fn nodes(&self) -> Result<Vec<NodeRecord>> {
+        Ok(sqlx::query_as!(
+            NodeRecord,
+            r#"/* node_list */
+            with held as (select v.node, count(*) as sessions from tenure.live v group by v.node)
+            select n.name, n.address, n.version, tenure.node_state(n) as "state!",
+                   n.beat_at + tenure.lease_interval() as "lease_expires_at!",
+                   coalesce(h.sessions, 0) as "sessions!",
+                   (select count(*) from tenure.open_transactions t where t.node_id = n.id) as "in_flight!",
+                   greatest(0, extract(epoch from tenure.now() - n.swept_at))::double precision as "sweep_late_seconds!"
+              from tenure.nodes n
+              left join held h on h.node = n.name
+             order by n.name, n.id"#
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+}

@@ -1,0 +1,106 @@
+//! Properties: the catalogue with effective values, and plain writes whose consequences are the trigger's.
+
+use serde::Serialize;
+
+use super::{Actor, Store};
+use crate::error::Result;
+use crate::session::{Origin, Origins};
+
+/// PROPERTY as documents show it.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct Property {
+    /// Name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// Effective value; null when unset.
+    pub value: Option<String>,
+    /// `integer`, `string` or `boolean`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Unit; null for booleans and choices.
+    pub unit: Option<String>,
+    /// Value without a row; null when unset.
+    pub default: Option<String>,
+    /// `row`, `default` or `release_profile`.
+    pub source: String,
+    /// What the value deserves to hear.
+    pub warnings: Vec<String>,
+}
+
+impl Store {
+    /// Every property, or the one named.
+    pub async fn properties(&self, name: Option<&str>) -> Result<Vec<Property>> {
+        Ok(sqlx::query_as!(
+            Property,
+            r#"/* property_list */
+            select c.name, c.description, tenure.property_value(c.name, r.rows) as value, c.type as "kind", c.unit,
+                   tenure.property_value(c.name, r.rows - c.name) as "default",
+                   case when r.rows ? c.name then 'row'
+                        when c.name = 'glide.integration.session_timeout' then 'release_profile'
+                        else 'default' end as "source!",
+                   tenure.property_warnings(c.name, r.rows) as "warnings!"
+              from tenure.property_catalogue c
+             cross join (select tenure.property_rows() as rows offset 0) r
+             where $1::text is null or c.name = $1
+             order by c.name"#,
+            name
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Effective values and their sources, for explanations.
+    pub async fn origins(&self) -> Result<Origins> {
+        let source = |source: &str| match source {
+            "row" => "row",
+            "release_profile" => "release_profile",
+            _ => "default",
+        };
+        Ok(self
+            .properties(None)
+            .await?
+            .into_iter()
+            .map(|property| (property.name, Origin { value: property.value, source: source(&property.source) }))
+            .collect())
+    }
+
+    /// Sets a property (P3); `force` accepts a life span not above its idle limit, and more than 10,000 endings.
+    pub async fn set_property(&self, name: &str, value: &str, force: bool, actor: Actor<'_>) -> Result<()> {
+        let mut transaction = self.begin_long(actor, force).await?;
+        sqlx::query!(
+            "/* property_set */
+            insert into tenure.properties (name, value) values ($1, $2)
+            on conflict (name) do update set value = excluded.value",
+            name,
+            value
+        )
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Removes the row of a property: its default is in force again (P1).
+    pub async fn unset_property(&self, name: &str, force: bool, actor: Actor<'_>) -> Result<()> {
+        let mut transaction = self.begin_long(actor, force).await?;
+        sqlx::query!("/* property_unset */ delete from tenure.properties where name = $1", name)
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// A transaction for a change that may end many sessions: it may run for two minutes.
+    pub(super) async fn begin_long(&self, actor: Actor<'_>, force: bool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query!(
+            r#"/* begin_long */ select tenure.act_as($1, $2, $3) as "set!", set_config('statement_timeout', '120000', true) as "timeout!""#,
+            actor.0,
+            self.node,
+            force
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        Ok(transaction)
+    }
+}

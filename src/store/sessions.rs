@@ -1,0 +1,376 @@
+//! One session: create, check, extend, rotate, sign out, terminate, read.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::error::retrying;
+use super::rows::{EndedRow, LiveRow};
+use super::{Actor, Store};
+use crate::error::{Error, Result};
+use crate::session::{Accepted, Action, Activity, Device, Kind, Over, Policy, Session, SessionToken, TokenHash, TokenParts};
+
+/// A validated sign-in.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Kind; `mobile` is refused until its grants exist.
+    pub kind: Kind,
+    /// User name, for kinds that have one.
+    pub user: Option<String>,
+    /// Remember Me; `None` takes the property's default.
+    pub remember_me: Option<bool>,
+    /// Device.
+    pub device: Option<Device>,
+    /// Client address.
+    pub client_address: Option<IpAddr>,
+    /// User agent, already cut.
+    pub user_agent: Option<String>,
+    /// Homepage refresh interval, minutes; `None` takes the user's.
+    pub homepage_refresh_minutes: Option<i32>,
+    /// Own idle limit, minutes.
+    pub idle_limit_minutes: Option<i32>,
+    /// The guest session this sign-in replaces, if its token was well-formed.
+    pub guest: Option<(Uuid, TokenHash)>,
+    /// Whether the guest's attributes move over.
+    pub carry_attributes: bool,
+    /// The app's payload.
+    pub attributes: Map<String, Value>,
+}
+
+/// What a check found.
+#[derive(Debug)]
+pub enum CheckOutcome {
+    /// It lives; the activity was counted.
+    Accepted(Box<Accepted>),
+    /// It is over; the caller held the right token.
+    Over(Box<Over>),
+    /// No such token: never issued, rotated away, or no longer retained.
+    Unknown,
+}
+
+/// What a sign-out left.
+#[derive(Debug)]
+pub struct SignedOut {
+    /// The guest session in its place, for kind user, with its token.
+    pub guest: Option<(Session, Policy, SessionToken)>,
+}
+
+/// The columns of a checked session: [`LiveRow`] without the place, which a check does not read.
+const CHECKED: &str = "
+    t.token_hash, t.id, t.kind, (select u.name from tenure.users u where u.id = t.user_id) as user_name, t.device, t.remember_me, t.residue,
+    t.created_at, t.anchor_at, t.refresh_seconds, t.idle_limit_seconds, t.window_seconds,
+    (select o.name from tenure.oauth_entities o where o.id = t.oauth_entity_id) as oauth_entity, t.app_state, t.app_state_at,
+    t.node, null::inet as client_address, null::text as user_agent,
+    exists (select from tenure.open_transactions x where x.session_id = t.id) as active, null::text as barred, n.at as now,
+    p.idle_seconds, p.max_life_seconds, p.remember_me_seconds, p.residue_seconds, p.prompt_seconds, p.auto_refresh_extends,
+    p.ajax_prompt, p.ajax_resubmit";
+
+/// Counts an activity, if the session lives and its kind may report it: sessions, policies and users each by primary key.
+const COUNT: &str = "/* session_check */
+    update tenure.sessions t
+       set anchor_at = tenure.counted_anchor(t, p, $3, n.at),
+           node      = coalesce($4, t.node)
+      from tenure.policies p, (select tenure.now() as at offset 0) n
+     where t.id = $1
+       and ($2::bytea is null or t.token_hash = $2)
+       and t.kind = any ($5)
+       and p.kind = t.kind
+       and (select l.expires_at from tenure.limits(t, p) l) > n.at
+       and (not $6 or (select l.reason from tenure.limits(t, p) l) = 'idle')
+       and not exists (select from tenure.users u where u.id = t.user_id and tenure.barred(t, u, p) is not null)
+    returning ";
+
+impl Store {
+    /// Starts a session (K1, K3, U1, U3).
+    pub async fn create(&self, new: &NewSession, actor: Actor<'_>) -> Result<(Uuid, SessionToken)> {
+        let secret = TokenParts::new();
+        let hash = secret.hash();
+        let attributes = Value::Object(new.attributes.clone());
+        let id = retrying(|| async {
+            sqlx::query_scalar!(
+                r#"/* session_create */
+                with context as materialized (select tenure.act_as($1, $2) as set)
+                select tenure.sign_in($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) as "id!" from context where set"#,
+                actor.0,
+                self.node,
+                new.kind.as_str(),
+                new.user,
+                hash.as_bytes(),
+                new.remember_me,
+                new.device.map(Device::as_str),
+                new.homepage_refresh_minutes,
+                new.idle_limit_minutes,
+                new.guest.as_ref().map(|(id, _)| *id),
+                new.guest.as_ref().map(|(_, hash)| hash.as_bytes()),
+                new.carry_attributes,
+                new.client_address as _,
+                new.user_agent,
+                attributes
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await?;
+        Ok((id, secret.for_session(id)))
+    }
+
+    /// Checks a token and counts the activity; `None` counts as a browser action or API call (A1).
+    pub async fn check(&self, token: &str, activity: Option<Activity>, actor: Actor<'_>) -> Result<CheckOutcome> {
+        let Some((id, hash)) = SessionToken::parse(token) else {
+            return Ok(CheckOutcome::Unknown);
+        };
+        let activity = activity.unwrap_or(Activity::User);
+        // Twice only when another request moved the session between counting and reading.
+        for _ in 0..3 {
+            if activity != Activity::Passive
+                && let Some(accepted) = self.count(id, Some(&hash), activity, false).await?
+            {
+                return Ok(CheckOutcome::Accepted(Box::new(accepted)));
+            }
+            if let Some(row) = self.live_row(id).await? {
+                if !hash.matches(&row.token_hash) {
+                    return Ok(CheckOutcome::Unknown);
+                }
+                let (session, policy, now) = row.into_domain()?;
+                if session.ended.is_some() {
+                    self.end_due(id, actor).await?;
+                    continue;
+                }
+                allowed(activity, session.kind)?;
+                if activity == Activity::Passive {
+                    return Ok(CheckOutcome::Accepted(Box::new(Accepted::at(session, &policy, now))));
+                }
+            } else if let Some(row) = self.ended_row(id).await? {
+                if !hash.matches(&row.token_hash) {
+                    return Ok(CheckOutcome::Unknown);
+                }
+                return Ok(CheckOutcome::Over(Box::new(self.over(row.try_into()?, activity).await?)));
+            } else {
+                return Ok(CheckOutcome::Unknown);
+            }
+        }
+        Err(Error::unavailable("the session kept changing while it was checked"))
+    }
+
+    /// Counts a `user` activity by session id, if that moves its end; refused as `cannot_extend` otherwise (A10).
+    pub async fn extend(&self, id: Uuid, actor: Actor<'_>) -> Result<CheckOutcome> {
+        for _ in 0..3 {
+            if let Some(accepted) = self.count(id, None, Activity::User, true).await? {
+                return Ok(CheckOutcome::Accepted(Box::new(accepted)));
+            }
+            let Some((session, policy)) = self.session(id, actor).await? else {
+                return Ok(CheckOutcome::Unknown);
+            };
+            if session.ended.is_some() {
+                return Ok(CheckOutcome::Over(Box::new(self.over(session, Activity::User).await?)));
+            }
+            allowed(Activity::User, session.kind)?;
+            let limits = crate::session::Limits::of(&session, &policy);
+            if !limits.can_extend() {
+                return Err(Error::refused(
+                    409,
+                    "cannot_extend",
+                    format!("The session ends at {} ({}) whatever the activity.", limits.expires_at.to_rfc3339(), limits.reason),
+                    "Sign in again after it has ended; explain shows the limit that binds.",
+                ));
+            }
+        }
+        Err(Error::unavailable("the session kept changing while it was extended"))
+    }
+
+    async fn count(
+        &self,
+        id: Uuid,
+        hash: Option<&TokenHash>,
+        activity: Activity,
+        only_if_it_helps: bool,
+    ) -> Result<Option<Accepted>> {
+        let row = sqlx::query_as::<_, LiveRow>(AssertSqlSafe(format!("{COUNT}{CHECKED}")))
+            .bind(id)
+            .bind(hash.map(TokenHash::as_bytes))
+            .bind(activity.as_str())
+            .bind(self.node.as_deref())
+            .bind(activity.kinds())
+            .bind(only_if_it_helps)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let (mut session, policy, now) = row.into_domain()?;
+        // Judged by the statement itself, before the activity moved the anchor.
+        session.ended = None;
+        Ok(Some(Accepted::at(session, &policy, now)))
+    }
+
+    /// A session by id, live or ended; one that is over but not yet moved is ended first. `None` when unknown.
+    pub async fn session(&self, id: Uuid, actor: Actor<'_>) -> Result<Option<(Session, Policy)>> {
+        if let Some(row) = self.live_row(id).await? {
+            let (session, policy, _) = row.into_domain()?;
+            if session.ended.is_none() || !self.end_due(id, actor).await? {
+                return Ok(Some((session, policy)));
+            }
+        }
+        let Some(row) = self.ended_row(id).await? else { return Ok(None) };
+        let session = Session::try_from(row)?;
+        let policy = self.policy(session.kind).await?;
+        Ok(Some((session, policy)))
+    }
+
+    async fn live_row(&self, id: Uuid) -> Result<Option<LiveRow>> {
+        Ok(sqlx::query_as("/* session_read */ select f.* from tenure.session_facts f where f.id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?)
+    }
+
+    async fn ended_row(&self, id: Uuid) -> Result<Option<EndedRow>> {
+        Ok(sqlx::query_as("/* ended_session_read */ select e.* from tenure.ended_sessions e where e.id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?)
+    }
+
+    async fn end_due(&self, id: Uuid, actor: Actor<'_>) -> Result<bool> {
+        retrying(|| async {
+            sqlx::query_scalar!(
+                r#"/* session_end_due */
+                with context as materialized (select tenure.act_as($2, $3) as set)
+                select tenure.end_due($1) as "ended!" from context where set"#,
+                id,
+                actor.0,
+                self.node
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    async fn over(&self, session: Session, activity: Activity) -> Result<Over> {
+        let policy = self.policy(session.kind).await?;
+        let ending = session.ended.clone().ok_or_else(|| Error::failed("an ended session without an ending"))?;
+        let action = Action::after(session.kind, session.remember_me, ending.reason, activity, &policy);
+        Ok(Over { session, ending, action })
+    }
+
+    /// The limits in force for a kind.
+    pub async fn policy(&self, kind: Kind) -> Result<Policy> {
+        Ok(sqlx::query_as!(
+            Policy,
+            "/* policy_read */
+            select idle_seconds, max_life_seconds, remember_me_seconds, residue_seconds, prompt_seconds, auto_refresh_extends,
+                   ajax_prompt, ajax_resubmit
+              from tenure.policies where kind = $1",
+            kind.as_str()
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// Ends a session by decision (U5). `false` when it was over already; refused when unknown.
+    pub async fn terminate(&self, id: Uuid, actor: Actor<'_>) -> Result<bool> {
+        retrying(|| async {
+            sqlx::query_scalar!(
+                r#"/* session_terminate */
+                with context as materialized (select tenure.act_as($2, $3) as set)
+                select tenure.terminate($1) as "ended!" from context where set"#,
+                id,
+                actor.0,
+                self.node
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await
+    }
+
+    /// Signs a session out (K4); a session already over leaves nothing.
+    pub async fn sign_out(&self, id: Uuid, actor: Actor<'_>) -> Result<SignedOut> {
+        let secret = TokenParts::new();
+        let hash = secret.hash();
+        let guest_id = retrying(|| async {
+            sqlx::query_scalar!(
+                r#"/* session_sign_out */
+                with context as materialized (select tenure.act_as($3, $4) as set)
+                select tenure.sign_out($1, $2) as guest_id from context where set"#,
+                id,
+                hash.as_bytes(),
+                actor.0,
+                self.node
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await?;
+        let guest = match guest_id {
+            Some(guest_id) => {
+                self.session(guest_id, actor).await?.map(|(session, policy)| (session, policy, secret.for_session(guest_id)))
+            }
+            None => None,
+        };
+        Ok(SignedOut { guest })
+    }
+
+    /// Gives a live session a new token; `None` when it is over or unknown.
+    pub async fn rotate(&self, id: Uuid, actor: Actor<'_>) -> Result<Option<SessionToken>> {
+        let secret = TokenParts::new();
+        let hash = secret.hash();
+        let rotated = retrying(|| async {
+            sqlx::query_scalar!(
+                r#"/* session_rotate */
+                with context as materialized (select tenure.act_as($3, $4) as set)
+                select tenure.rotate($1, $2) as "rotated!" from context where set"#,
+                id,
+                hash.as_bytes(),
+                actor.0,
+                self.node
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await?;
+        Ok(rotated.then(|| secret.for_session(id)))
+    }
+
+    /// Opens a transaction of a session that was just accepted (C2).
+    pub async fn open_transaction(&self, session: Uuid, node: Uuid) -> Result<Uuid> {
+        Ok(sqlx::query_scalar!(
+            "/* transaction_open */
+            insert into tenure.transactions (session_id, id, node_id, started_at)
+            select $1, tenure.uuid_v7(n.at), $2, n.at from (select tenure.now() as at offset 0) n
+            returning id",
+            session,
+            node
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// Closes a transaction; `false` when it was not open.
+    pub async fn close_transaction(&self, session: Uuid, transaction: Uuid) -> Result<bool> {
+        Ok(sqlx::query!(
+            "/* transaction_close */ delete from tenure.transactions where session_id = $1 and id = $2",
+            session,
+            transaction
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected()
+            > 0)
+    }
+}
+
+fn allowed(activity: Activity, kind: Kind) -> Result<()> {
+    if activity.allowed_for(kind) {
+        return Ok(());
+    }
+    let words: Vec<_> =
+        Activity::ALL.iter().filter(|activity| activity.allowed_for(kind)).map(|activity| activity.as_str()).collect();
+    Err(Error::refused(
+        422,
+        "activity_not_for_kind",
+        format!("A session of kind {kind} cannot report the activity {activity}."),
+        format!("Use one of: {}.", words.join(", ")),
+    ))
+}

@@ -1,0 +1,110 @@
+//! Expiry and the work that follows a tightened policy, one batch a call; see `migrations/V5__limits.sql`.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::Store;
+use crate::error::Result;
+
+/// Where a sweeper stands in the order of (`due_at`, `id`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SweepPosition {
+    /// Due instant reached.
+    pub at: DateTime<Utc>,
+    /// Id reached among those due then.
+    pub id: Uuid,
+}
+
+impl SweepPosition {
+    /// Before every session.
+    pub const START: Self = Self { at: DateTime::<Utc>::UNIX_EPOCH, id: Uuid::nil() };
+}
+
+/// What one sweep batch did.
+#[derive(Debug, Clone)]
+pub struct Swept {
+    /// Sessions ended.
+    pub ended: i64,
+    /// Sessions whose due instant was moved on.
+    pub rearmed: i64,
+    /// Where the sweeper stands now.
+    pub reached: SweepPosition,
+    /// How long until the next row is due; `None` when there is none.
+    pub next_due_in: Option<std::time::Duration>,
+    /// Revision of the policies: when it changes, rows may have become due behind the position.
+    pub revision: i64,
+}
+
+/// What one batch of the lowering job did.
+#[derive(Debug, Clone)]
+pub struct Lowered {
+    /// The kind whose policy was tightened.
+    pub kind: String,
+    /// Rows looked at.
+    pub examined: i64,
+    /// Sessions ended.
+    pub ended: i64,
+    /// Sessions whose due instant was lowered.
+    pub lowered: i64,
+}
+
+impl Store {
+    /// One sweep batch (C4).
+    pub async fn sweep(&self, from: SweepPosition, batch: i32) -> Result<Swept> {
+        let row = sqlx::query!(
+            r#"/* sweep_tick */
+            with context as materialized (select tenure.act_as('tenure', $4) as set)
+            select s.ended as "ended!", s.rearmed as "rearmed!", s.reached_at as "reached_at!", s.reached_id as "reached_id!",
+                   (extract(epoch from s.next_due_at - tenure.now()) * 1000)::bigint as next_due_ms, s.revision as "revision!"
+              from context cross join lateral tenure.sweep($1, $2, $3) s where context.set"#,
+            from.at,
+            from.id,
+            batch,
+            self.node
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Swept {
+            ended: row.ended,
+            rearmed: row.rearmed,
+            reached: SweepPosition { at: row.reached_at, id: row.reached_id },
+            next_due_in: row.next_due_ms.map(|ms| std::time::Duration::from_millis(ms.try_into().unwrap_or(0))),
+            revision: row.revision,
+        })
+    }
+
+    /// One batch of the job owed after a tightened policy; `None` when nothing is owed now.
+    pub async fn lower_deadlines(&self, batch: i32) -> Result<Option<Lowered>> {
+        let row = sqlx::query!(
+            r#"/* lower_deadlines */
+            with context as materialized (select tenure.act_as('tenure', $2) as set)
+            select l.kind, coalesce(l.examined, 0) as "examined!", coalesce(l.ended, 0) as "ended!", coalesce(l.lowered, 0) as "lowered!"
+              from context cross join lateral tenure.lower_deadlines($1) l where context.set"#,
+            batch,
+            self.node
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(row.kind.map(|kind| Lowered { kind, examined: row.examined, ended: row.ended, lowered: row.lowered }))
+    }
+
+    /// Makes next months' partitions, prunes the invalidation log below what every registered node has applied, and drops
+    /// lapsed transactions.
+    pub async fn keep_house(&self) -> Result<()> {
+        sqlx::query!("/* make_partitions */ select tenure.make_partitions()").fetch_one(&self.pool).await?;
+        sqlx::query!(
+            "/* invalidation_prune */
+            delete from tenure.invalidations i
+             where i.xid < coalesce((select min(pg_snapshot_xmin(n.applied)::text::bigint)::text::xid8 from tenure.nodes n where not n.fenced),
+                                    pg_snapshot_xmin(pg_current_snapshot()))"
+        )
+        .execute(&self.pool)
+        .await?;
+        sqlx::query!(
+            "/* transaction_lapse */ delete from tenure.transactions t where t.started_at < (select tenure.now()) - interval '10 minutes'"
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}

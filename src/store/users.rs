@@ -1,0 +1,175 @@
+//! Users: plain writes; what a lock-out or inactivation does is the trigger's.
+
+use serde::Serialize;
+
+use super::list::Page;
+use super::{Actor, Store};
+use crate::error::Result;
+
+/// USER as documents show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct User {
+    /// Sign-in name.
+    pub name: String,
+    /// Name to show.
+    pub display_name: Option<String>,
+    /// Whether active.
+    pub active: bool,
+    /// Whether locked out.
+    pub locked_out: bool,
+    /// Console roles.
+    pub roles: Vec<String>,
+    /// Homepage refresh interval, minutes.
+    pub homepage_refresh_minutes: Option<i32>,
+}
+
+/// Changes to a user; a field that is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserPatch {
+    /// Name to show; `Some(None)` clears it.
+    pub display_name: Option<Option<String>>,
+    /// Whether active.
+    pub active: Option<bool>,
+    /// Whether locked out.
+    pub locked_out: Option<bool>,
+    /// Console roles.
+    pub roles: Option<Vec<String>>,
+    /// Homepage refresh interval, minutes; `Some(None)` clears it.
+    pub homepage_refresh_minutes: Option<Option<i32>>,
+}
+
+impl Store {
+    /// A user by name, regardless of case.
+    pub async fn user(&self, name: &str) -> Result<Option<User>> {
+        Ok(sqlx::query_as!(
+            User,
+            r#"/* user_read */
+            select name, display_name, active, locked_out, roles, homepage_refresh_minutes
+              from tenure.users where lower(name collate "und-x-icu") = lower($1 collate "und-x-icu")"#,
+            name
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
+    /// A page of users, newest first.
+    pub async fn users(
+        &self,
+        active: Option<bool>,
+        locked_out: Option<bool>,
+        limit: i64,
+        after: Option<i64>,
+    ) -> Result<Page<User>> {
+        let rows = sqlx::query!(
+            "/* user_list */
+            select id, name, display_name, active, locked_out, roles, homepage_refresh_minutes
+              from tenure.users
+             where id < coalesce($3, 9223372036854775807)
+               and ($1::boolean is null or active = $1)
+               and ($2::boolean is null or locked_out = $2)
+             order by id desc
+             limit $4::bigint + 1",
+            active,
+            locked_out,
+            after,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let limit = usize::try_from(limit).unwrap_or(1);
+        let next = (rows.len() > limit).then(|| rows[limit - 1].id.to_string());
+        let items = rows
+            .into_iter()
+            .take(limit)
+            .map(|row| User {
+                name: row.name,
+                display_name: row.display_name,
+                active: row.active,
+                locked_out: row.locked_out,
+                roles: row.roles,
+                homepage_refresh_minutes: row.homepage_refresh_minutes,
+            })
+            .collect();
+        Ok(Page { items, next })
+    }
+
+    /// Creates or replaces a user; `true` when created. Returns how many sessions ended with it.
+    pub async fn put_user(&self, user: &User, actor: Actor<'_>) -> Result<(bool, i64)> {
+        let mut transaction = self.begin_long(actor, false).await?;
+        let created = sqlx::query!(
+            r#"/* user_put */
+            insert into tenure.users (name, display_name, active, locked_out, roles, homepage_refresh_minutes)
+            values ($1, $2, $3, $4, $5, $6)
+            on conflict (lower(name collate "und-x-icu")) do update
+               set display_name = excluded.display_name, active = excluded.active, locked_out = excluded.locked_out,
+                   roles = excluded.roles, homepage_refresh_minutes = excluded.homepage_refresh_minutes
+            returning xmax = 0 as "created!""#,
+            user.name,
+            user.display_name,
+            user.active,
+            user.locked_out,
+            &user.roles,
+            user.homepage_refresh_minutes
+        )
+        .fetch_one(&mut *transaction)
+        .await?
+        .created;
+        let ended = ended_here(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok((created, ended))
+    }
+
+    /// Changes a user. Returns how many sessions ended with it; `None` when there is no such user.
+    pub async fn patch_user(&self, name: &str, patch: &UserPatch, actor: Actor<'_>) -> Result<Option<i64>> {
+        let mut transaction = self.begin_long(actor, false).await?;
+        let found = sqlx::query!(
+            r#"/* user_patch */
+            update tenure.users
+               set display_name = case when $2 then $3 else display_name end,
+                   active       = coalesce($4, active),
+                   locked_out   = coalesce($5, locked_out),
+                   roles        = coalesce($6, roles),
+                   homepage_refresh_minutes = case when $7 then $8 else homepage_refresh_minutes end
+             where lower(name collate "und-x-icu") = lower($1 collate "und-x-icu")"#,
+            name,
+            patch.display_name.is_some(),
+            patch.display_name.clone().flatten(),
+            patch.active,
+            patch.locked_out,
+            patch.roles.as_deref(),
+            patch.homepage_refresh_minutes.is_some(),
+            patch.homepage_refresh_minutes.flatten()
+        )
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected()
+            > 0;
+        let ended = ended_here(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(found.then_some(ended))
+    }
+
+    /// Why a user has no access; `Some(None)` when nothing speaks against it, `None` when there is no such user (U1, U3).
+    pub async fn access(&self, name: &str) -> Result<Option<Option<&'static str>>> {
+        let row = sqlx::query!(
+            r#"/* user_access */
+            select u.locked_out, u.active or not p.refuse_inactive as "admitted!"
+              from tenure.users u cross join tenure.policies p
+             where lower(u.name collate "und-x-icu") = lower($1 collate "und-x-icu") and p.kind = 'user'"#,
+            name
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|row| match (row.locked_out, row.admitted) {
+            (true, _) => Some("locked_out"),
+            (false, false) => Some("inactive"),
+            (false, true) => None,
+        }))
+    }
+}
+
+/// Sessions ended by this transaction so far.
+async fn ended_here(transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>) -> Result<i64> {
+    Ok(sqlx::query_scalar!(r#"/* user_ended */ select tenure.ended_here() as "ended!""#).fetch_one(&mut **transaction).await?)
+}
