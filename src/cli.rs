@@ -1,1 +1,173 @@
-pub fn main() {}
+//! The command line. Data goes to stdout, everything else to stderr; `--json` prints exactly one document.
+
+mod database;
+mod demo;
+mod events;
+mod keys;
+mod migrate;
+mod nodes;
+mod output;
+mod properties;
+mod serve;
+mod sessions;
+mod users;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::Error;
+use crate::store::{ConnectError, MigrateError};
+
+/// A persistent, multi-node session store on PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tenure",
+    version,
+    about,
+    after_help = "Try it: `tenure demo` starts three nodes on a PostgreSQL of their own and shows sessions shared between them.\n\
+                  Start for real: set DATABASE_URL, then `tenure migrate`, `tenure keys create --name app --role admin`, `tenure serve`.\n\
+                  Exit codes: 0 done, 2 usage, 3 configuration, 4 not found, 5 conflict or refused, 6 PostgreSQL unavailable, 7 bad data."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// postgres://USER:PASSWORD@HOST:PORT/DATABASE; better in the environment than on the command line, which others can read.
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Where the embedded PostgreSQL lives, which is used when there is no database URL.
+    #[arg(long, global = true, env = "TENURE_DATA_DIR", default_value = "tenure-data", value_name = "FOLDER")]
+    data_dir: PathBuf,
+    /// Accept an unencrypted link to a database on another machine.
+    #[arg(long, global = true, env = "TENURE_ALLOW_PLAINTEXT_DATABASE")]
+    allow_plaintext_database: bool,
+    /// Print one JSON document on stdout.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show three nodes sharing sessions: real traffic on an embedded PostgreSQL.
+    Demo(demo::DemoArgs),
+    /// Run a node: the HTTP API, the sweeper, the heartbeat.
+    Serve(serve::ServeArgs),
+    /// Bring the schema of the database up to date.
+    Migrate(migrate::MigrateArgs),
+    /// List, show, explain, end, create and check sessions.
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
+    /// List, create, lock out, unlock, deactivate and activate users.
+    #[command(subcommand)]
+    Users(users::UsersCommand),
+    /// List, get, set and unset properties: time-outs and rules.
+    #[command(subcommand)]
+    Properties(properties::PropertiesCommand),
+    /// List the nodes of the cluster.
+    #[command(subcommand)]
+    Nodes(nodes::NodesCommand),
+    /// List what happened: sessions, users, properties, keys.
+    Events(events::EventsArgs),
+    /// Create and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+}
+
+/// Why a command failed; the exit code tells the kinds apart.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Config(String),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    #[error(transparent)]
+    Embedded(#[from] crate::embedded::EmbeddedError),
+    #[error("{}", sentence(.0))]
+    Store(#[from] Error),
+    #[error("Output failed: {0}")]
+    Output(#[from] std::io::Error),
+    /// The answer was printed; only the code is left to say.
+    #[error("")]
+    Answered(u8),
+}
+
+fn sentence(error: &Error) -> String {
+    match error.refusal() {
+        Some(refusal) if !refusal.advice.is_empty() => format!("{} {}", refusal.message, refusal.advice),
+        _ => error.to_string(),
+    }
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Config(_) | Self::Embedded(_) => 3,
+            Self::Connect(ConnectError::Refused { .. }) => 6,
+            Self::Connect(_) => 3,
+            Self::Migrate(MigrateError::Connect(ConnectError::Refused { .. })) => 6,
+            Self::Migrate(MigrateError::Locked(_)) => 5,
+            Self::Migrate(_) => 3,
+            Self::Store(error) => match error.refusal().map(|refusal| refusal.status) {
+                Some(404) => 4,
+                Some(400 | 422) => 2,
+                Some(_) => 5,
+                None if error.is_unavailable() => 6,
+                None => 1,
+            },
+            Self::Output(_) => 1,
+            Self::Answered(code) => *code,
+        }
+    }
+}
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: The runtime did not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.to_string();
+            if !text.is_empty() {
+                eprintln!("error: {text}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let global = cli.global;
+    match cli.command {
+        Command::Demo(args) => demo::run(&global, &args).await,
+        Command::Serve(args) => serve::run(&global, args).await,
+        Command::Migrate(args) => migrate::run(&global, &args).await,
+        Command::Sessions(command) => sessions::run(&global, command).await,
+        Command::Users(command) => users::run(&global, command).await,
+        Command::Properties(command) => properties::run(&global, command).await,
+        Command::Nodes(command) => nodes::run(&global, &command).await,
+        Command::Events(args) => events::run(&global, args).await,
+        Command::Keys(command) => keys::run(&global, command).await,
+    }
+}

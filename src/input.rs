@@ -370,3 +370,28 @@ pub fn property_value(value: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// A boolean parameter: exactly true or false.
+pub fn boolean(name: &str, text: &str) -> Result<bool> {
+    text.parse().map_err(|_| parameter(name, "expected true or false."))
+}
+
+/// A number of minutes as a parameter: 0 to 525,600.
+pub fn minutes(name: &str, text: &str) -> Result<i32> {
+    text.parse()
+        .ok()
+        .filter(|minutes| (0..=525_600).contains(minutes))
+        .ok_or_else(|| parameter(name, "give a whole number of minutes from 0 to 525600."))
+}
+
+/// A cursor of users.
+pub fn user_cursor(text: &str) -> Result<i64> {
+    text.parse().map_err(|_| {
+        Error::refused(
+            400,
+            "invalid_cursor",
+            "The cursor was not made by this listing.",
+            "Leave after out to begin at the first page.",
+        )
+    })
+}

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `tenure` program.
+
+fn main() -> std::process::ExitCode {
+    tenure::cli::run()
+}

@@ -3,7 +3,7 @@
 mod sessions;
 mod users;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,7 +24,7 @@ pub struct Manager {
     store: Store,
     node: Option<Arc<Node>>,
     stop: watch::Sender<bool>,
-    work: Vec<JoinHandle<()>>,
+    work: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Manager {
@@ -34,12 +34,12 @@ impl Manager {
         let (stop, stopped) = watch::channel(false);
         let mut work = vec![node.beat(store.clone(), stopped.clone())];
         work.extend(maintenance::start(&store, &node, &stopped));
-        Ok(Self { store, node: Some(node), stop, work })
+        Ok(Self { store, node: Some(node), stop, work: Mutex::new(work) })
     }
 
     /// The use cases without a node of its own, for tools.
     pub fn tool(store: Store) -> Self {
-        Self { store, node: None, stop: watch::channel(false).0, work: Vec::new() }
+        Self { store, node: None, stop: watch::channel(false).0, work: Mutex::default() }
     }
 
     /// The store, for reads that need no use case.
@@ -53,9 +53,10 @@ impl Manager {
     }
 
     /// Stops the background work and leaves the registry. Call it when no request is in flight any more.
-    pub async fn drain(&mut self) -> Result<()> {
+    pub async fn drain(&self) -> Result<()> {
         let _ = self.stop.send(true);
-        for work in self.work.drain(..) {
+        let running = std::mem::take(&mut *self.work.lock().unwrap_or_else(PoisonError::into_inner));
+        for work in running {
             let _ = work.await;
         }
         if let Some(node) = &self.node {

@@ -1,1 +1,111 @@
+//! The HTTP API: JSON in and out, RFC 9457 problems, API keys as bearer tokens.
 
+mod auth;
+mod extract;
+mod problem;
+mod routes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::manager::Manager;
+use problem::Problem;
+
+pub use routes::openapi;
+
+/// Largest body read, bytes: the app's payload of 64 KiB and what surrounds it.
+const BODY_LIMIT: usize = 128 * 1024;
+
+/// What every handler shares.
+#[derive(Clone)]
+struct App {
+    manager: Arc<Manager>,
+    metrics: PrometheusHandle,
+}
+
+type AppState = State<App>;
+
+/// The routes over a running node.
+pub fn router(manager: Arc<Manager>) -> Router {
+    let (router, _) = routes::all().split_for_parts();
+    router
+        .fallback(|| async {
+            Problem::new(404, "not_found", "There is nothing at this path.", "See /openapi.json for the paths.")
+        })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(405, "method_not_allowed", "This path does not answer this method.", "See the Allow header.")
+        })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(measure))
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+        .layer(CatchPanicLayer::custom(|_| Problem::internal().into()))
+        .with_state(App { manager, metrics: recorder() })
+}
+
+/// Serves until `stop` is done, then finishes what is in flight and leaves the cluster.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    manager: Arc<Manager>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let draining = Arc::clone(&manager);
+    let upkeep = recorder();
+    let upkeep = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            upkeep.run_upkeep();
+        }
+    });
+    let served = axum::serve(listener, router(Arc::clone(&manager)))
+        .with_graceful_shutdown(async move {
+            stop.await;
+            if let Some(node) = draining.node() {
+                node.drain();
+            }
+        })
+        .await;
+    upkeep.abort();
+    if let Err(error) = manager.drain().await {
+        tracing::warn!(%error, "the node could not leave the registry; it will be found silent");
+    }
+    served
+}
+
+/// The process's recorder of metrics, installed once.
+fn recorder() -> PrometheusHandle {
+    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            let handle = recorder.handle();
+            // An embedder may have a recorder of its own; then /metrics shows nothing of ours.
+            let _ = metrics::set_global_recorder(recorder);
+            handle
+        })
+        .clone()
+}
+
+async fn measure(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let route = path.map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let method = request.method().to_string();
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let labels = [("route", route), ("method", method), ("status", response.status().as_u16().to_string())];
+    metrics::histogram!("tenure_http_request_seconds", &labels).record(started.elapsed().as_secs_f64());
+    response
+}

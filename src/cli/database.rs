@@ -1,0 +1,89 @@
+//! The database of a command: the one a URL names, else the embedded one.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
+
+use super::{Failure, Global};
+use crate::embedded::Embedded;
+use crate::manager::Manager;
+use crate::store::{Actor, ConnectSettings, Store, migrate};
+
+/// How to reach the database, and the share of an embedded server that keeps it running.
+pub(super) struct Database {
+    pub(super) settings: ConnectSettings,
+    embedded: Option<Embedded>,
+}
+
+impl Database {
+    /// Finds the database; an embedded one is started and migrated.
+    pub(super) async fn find(global: &Global) -> Result<Self, Failure> {
+        let settings =
+            |url: String| ConnectSettings { url, connections: 4, node: None, allow_plaintext: global.allow_plaintext_database };
+        if let Some(url) = global.database_url.clone().filter(|url| !url.is_empty()) {
+            return Ok(Self { settings: settings(url), embedded: None });
+        }
+        let spinner = spinner();
+        let embedded = Embedded::start(&global.data_dir, &|step| spinner.set_message(step.to_owned())).await?;
+        let settings = settings(embedded.url());
+        let migrated = migrate(&settings, &|step| spinner.set_message(step.to_owned())).await;
+        spinner.finish_and_clear();
+        if let Err(error) = migrated {
+            embedded.stop().await?;
+            return Err(error.into());
+        }
+        Ok(Self { settings, embedded: Some(embedded) })
+    }
+
+    /// A connected store whose schema this program knows.
+    pub(super) async fn store(&self) -> Result<Store, Failure> {
+        let store = Store::connect(&self.settings).await?;
+        store.check_schema().await?;
+        Ok(store)
+    }
+
+    /// Gives back the share of an embedded server; the last user out stops it.
+    pub(super) async fn close(self) -> Result<(), Failure> {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs one command against the use cases, whatever it answers closing what was opened.
+pub(super) async fn with_manager<T>(
+    global: &Global,
+    work: impl AsyncFnOnce(&Manager) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let database = Database::find(global).await?;
+    let result = async {
+        let manager = Manager::tool(database.store().await?);
+        let result = work(&manager).await;
+        manager.store().close().await;
+        result
+    }
+    .await;
+    database.close().await?;
+    result
+}
+
+/// Who acts: the operating system's user.
+pub(super) fn operator() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|user| !user.is_empty());
+    format!("cli:{}", user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string()))
+}
+
+/// The operator as an actor.
+pub(super) fn actor(operator: &str) -> Actor<'_> {
+    Actor(operator)
+}
+
+/// A line on stderr for long steps; invisible where stderr is no terminal.
+pub(super) fn spinner() -> ProgressBar {
+    let spinner = ProgressBar::new_spinner();
+    spinner.set_style(
+        ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}

@@ -1,0 +1,96 @@
+//! `tenure serve`: one node of the cluster.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::database::Database;
+use super::{Failure, Global};
+use crate::input;
+use crate::manager::Manager;
+use crate::server;
+use crate::store::{ConnectSettings, Registration, Store};
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address and port of the HTTP API; port 0 picks a free one.
+    #[arg(long, env = "TENURE_LISTEN", default_value = "127.0.0.1:7080", value_name = "ADDRESS:PORT")]
+    listen: String,
+    /// Name of this node in lists; the host's name when left out.
+    #[arg(long, env = "TENURE_NODE", value_name = "NAME")]
+    node: Option<String>,
+    /// Connections to PostgreSQL, 2 to 200.
+    #[arg(long, env = "TENURE_CONNECTIONS", default_value_t = 10)]
+    connections: u32,
+    /// Address that other nodes and the console show; the listening address when left out.
+    #[arg(long, env = "TENURE_ADVERTISE", value_name = "URL")]
+    advertise: Option<String>,
+    /// Write the log as JSON lines.
+    #[arg(long, env = "TENURE_LOG_JSON")]
+    log_json: bool,
+}
+
+pub(super) async fn run(global: &Global, args: ServeArgs) -> Result<(), Failure> {
+    start_log(args.log_json);
+    let name = match &args.node {
+        Some(name) => input::label("node", name)?,
+        None => host_name(),
+    };
+    let listener = TcpListener::bind(&args.listen).await.map_err(|error| cannot_listen(&args.listen, &error))?;
+    let address = listener.local_addr().map_err(Failure::Output)?;
+
+    let database = Database::find(global).await?;
+    let served = node(&database, &args, name, listener, address).await;
+    database.close().await?;
+    served
+}
+
+async fn node(
+    database: &Database,
+    args: &ServeArgs,
+    name: String,
+    listener: TcpListener,
+    address: std::net::SocketAddr,
+) -> Result<(), Failure> {
+    let settings = ConnectSettings { connections: args.connections, node: Some(name.clone()), ..database.settings.clone() };
+    let store = Store::connect(&settings).await?;
+    store.check_schema().await?;
+    let advertised = args.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
+    let manager = Manager::start(store, Registration { name: name.clone(), address: Some(advertised) }).await?;
+    eprintln!("tenure: node {name} listens on http://{address}");
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Output)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Output)?;
+    let stop = async move {
+        tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+        eprintln!("tenure: finishing what is in flight; a second signal stops at once");
+        tokio::spawn(async move {
+            tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+            std::process::exit(130);
+        });
+    };
+    server::serve(Arc::new(manager), listener, stop).await.map_err(Failure::Output)
+}
+
+fn start_log(json: bool) {
+    let filter = EnvFilter::try_from_env("TENURE_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { log.json().init() } else { log.init() }
+}
+
+fn cannot_listen(address: &str, error: &std::io::Error) -> Failure {
+    let advice = match error.kind() {
+        ErrorKind::AddrInUse => "Another program uses it: choose another --listen, or port 0 for a free one.",
+        ErrorKind::PermissionDenied => "Ports below 1024 need privileges: choose a higher one.",
+        _ => "Write --listen as ADDRESS:PORT, for instance 127.0.0.1:7080.",
+    };
+    Failure::Config(format!("Cannot listen on {address}: {error}. {advice}"))
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    input::label("node", &name).unwrap_or_else(|_| "node".to_owned())
+}

@@ -1,0 +1,260 @@
+//! `tenure sessions ...`
+
+use std::io::{IsTerminal, Read};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::database::{actor, operator, with_manager};
+use super::output::{document, instant, line, or_dash, table};
+use super::{Failure, Global};
+use crate::error::Error;
+use crate::input::{self, CreateSession};
+use crate::manager::Verdict;
+use crate::session::SessionView;
+use crate::store::{ListFilter, StateFilter};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SessionsCommand {
+    /// List sessions, newest first.
+    List(ListArgs),
+    /// Show one session, live or retained.
+    Show {
+        /// Session id.
+        id: Uuid,
+    },
+    /// Show every deadline of a session and which one binds.
+    Explain {
+        /// Session id.
+        id: Uuid,
+    },
+    /// End one session; its user is not locked out.
+    Terminate {
+        /// Session id.
+        id: Uuid,
+    },
+    /// Start a session; prints its token once.
+    Create(CreateArgs),
+    /// Check a token read from standard input.
+    Check {
+        /// What the request is: user, ajax, `chat_poll`, `auto_refresh` or passive.
+        #[arg(long)]
+        activity: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only of this user.
+    #[arg(long)]
+    user: Option<String>,
+    /// Only of this kind: user, guest, integration or mobile.
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only last used on this node.
+    #[arg(long)]
+    node: Option<String>,
+    /// Only with a transaction open (true) or without (false).
+    #[arg(long)]
+    active: Option<bool>,
+    /// Only from this client address.
+    #[arg(long)]
+    address: Option<String>,
+    /// Only without activity for so many minutes.
+    #[arg(long)]
+    idle_minutes_min: Option<String>,
+    /// live, ended or all.
+    #[arg(long, default_value = "live", value_parser = ["live", "ended", "all"])]
+    state: String,
+    /// 1 to 500.
+    #[arg(long)]
+    limit: Option<String>,
+    /// Cursor printed by the page before.
+    #[arg(long)]
+    after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    /// user, guest or integration.
+    #[arg(long)]
+    kind: String,
+    /// User name.
+    #[arg(long)]
+    user: Option<String>,
+    /// Remember Me.
+    #[arg(long)]
+    remember_me: Option<bool>,
+    /// desktop, tablet, phone or app.
+    #[arg(long)]
+    device: Option<String>,
+    /// Client address.
+    #[arg(long)]
+    client_address: Option<String>,
+    /// User agent.
+    #[arg(long)]
+    user_agent: Option<String>,
+    /// Homepage refresh interval, 1 to 1440 minutes.
+    #[arg(long)]
+    homepage_refresh_minutes: Option<i64>,
+    /// Own idle limit, 1 to 1440 minutes.
+    #[arg(long)]
+    idle_limit_minutes: Option<i64>,
+}
+
+pub(super) async fn run(global: &Global, command: SessionsCommand) -> Result<(), Failure> {
+    let operator = operator();
+    let actor = actor(&operator);
+    with_manager(global, async |manager| match command {
+        SessionsCommand::List(args) => {
+            let page = manager.store().list(&args.filter()?).await?;
+            if global.json {
+                return document(&page);
+            }
+            table(
+                &["id", "kind", "user", "node", "state", "active", "last activity", "expires", "ended"],
+                &page.items.iter().map(row).collect::<Vec<_>>(),
+            )?;
+            if let Some(next) = page.next {
+                eprintln!("More: --after {next}");
+            }
+            Ok(())
+        }
+        SessionsCommand::Show { id } => document(&manager.session(id, actor).await?),
+        SessionsCommand::Explain { id } => {
+            let explanation = manager.explain(id, actor).await?;
+            if global.json {
+                return document(&explanation);
+            }
+            let rows: Vec<_> = explanation
+                .candidates
+                .iter()
+                .map(|candidate| {
+                    vec![
+                        if explanation.binding == Some(candidate.limit) {
+                            format!("* {}", candidate.limit)
+                        } else {
+                            format!("  {}", candidate.limit)
+                        },
+                        instant(candidate.deadline_at),
+                        format!(
+                            "{} = {} {}",
+                            candidate.name,
+                            or_dash(candidate.value.as_ref()),
+                            candidate.unit.unwrap_or_default()
+                        ),
+                        candidate.source.to_owned(),
+                        candidate.why.clone(),
+                    ]
+                })
+                .collect();
+            table(&["limit", "deadline", "from", "source", "why"], &rows)?;
+            if let Some(ended) = &explanation.ended {
+                line(&format!(
+                    "Ended at {}: {}, by {}, node {}.",
+                    instant(Some(ended.at)),
+                    ended.reason,
+                    ended.by,
+                    or_dash(ended.node.as_ref())
+                ))?;
+            }
+            Ok(())
+        }
+        SessionsCommand::Terminate { id } => {
+            let receipt = manager.terminate(id, true, actor).await?;
+            if global.json {
+                return document(&receipt);
+            }
+            line(if receipt.terminated == 1 { "Ended on every node." } else { "It was over already." })
+        }
+        SessionsCommand::Create(args) => {
+            let created = manager.create(&args.request().validate()?, actor).await?;
+            document(&json!({ "session": created.session, "token": created.token.reveal() }))
+        }
+        SessionsCommand::Check { activity } => {
+            let activity = activity.as_deref().map(input::activity).transpose()?;
+            match manager.check(read_token()?.trim(), activity, false, actor).await? {
+                Verdict::Live(checked) => document(&checked),
+                Verdict::Over(over) => {
+                    document(&json!({
+                        "code": "session_ended", "reason": over.ending.reason, "ended_at": over.ending.at, "action": over.action
+                    }))?;
+                    Err(Failure::Answered(4))
+                }
+                Verdict::Unknown => {
+                    document(&json!({ "code": "unknown_token" }))?;
+                    Err(Failure::Answered(4))
+                }
+            }
+        }
+    })
+    .await
+}
+
+fn row(session: &SessionView) -> Vec<String> {
+    vec![
+        session.id.to_string(),
+        session.kind.to_string(),
+        or_dash(session.user.as_ref()),
+        or_dash(session.place.as_ref().and_then(|place| place.node.as_ref())),
+        session.state.to_owned(),
+        session.active.to_string(),
+        instant(Some(session.last_activity_at)),
+        instant(session.expires_at),
+        session.end_reason.map_or_else(|| "-".to_owned(), |reason| format!("{reason} {}", instant(session.ended_at))),
+    ]
+}
+
+/// A token never goes through the command line, where other users of the machine could read it.
+fn read_token() -> Result<String, Failure> {
+    let mut stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        eprintln!("Paste the token, then press Enter and Ctrl-D:");
+    }
+    let mut token = String::new();
+    let read = stdin.by_ref().take(4096).read_to_string(&mut token);
+    read.map_err(|_| Failure::Usage("The token on standard input is not text. Pipe one token into the command.".to_owned()))?;
+    Ok(token)
+}
+
+impl ListArgs {
+    fn filter(&self) -> Result<ListFilter, Error> {
+        Ok(ListFilter {
+            user: self.user.as_deref().map(input::user_name).transpose()?,
+            kind: self.kind.as_deref().map(input::kind).transpose()?,
+            node: self.node.clone(),
+            active: self.active,
+            address: self.address.as_deref().map(input::address).transpose()?,
+            idle_minutes_min: self
+                .idle_minutes_min
+                .as_deref()
+                .map(|text| input::minutes("idle-minutes-min", text))
+                .transpose()?,
+            state: match self.state.as_str() {
+                "ended" => StateFilter::Ended,
+                "all" => StateFilter::All,
+                _ => StateFilter::Live,
+            },
+            limit: input::limit(self.limit.as_deref())?,
+            after: self.after.as_deref().map(input::cursor).transpose()?,
+            ..ListFilter::default()
+        })
+    }
+}
+
+impl CreateArgs {
+    fn request(self) -> CreateSession {
+        CreateSession {
+            kind: self.kind,
+            user: self.user,
+            remember_me: self.remember_me,
+            device: self.device,
+            client_address: self.client_address,
+            user_agent: self.user_agent,
+            homepage_refresh_minutes: self.homepage_refresh_minutes,
+            idle_limit_minutes: self.idle_limit_minutes,
+            ..CreateSession::default()
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The routes: one file a resource, each handler with its description for OpenAPI.
+
+mod attributes;
+mod check;
+mod cluster;
+mod health;
+mod properties;
+mod sessions;
+mod users;
+
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::App;
+
+/// The document's head; paths and schemas come from the handlers.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tenure",
+        description = "Sessions that any node lists, explains and ends. Every path but /healthz, /readyz and /openapi.json wants an API key as bearer token."
+    ),
+    modifiers(&Bearer),
+    security(("api_key" = []))
+)]
+struct Document;
+
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        openapi.components.get_or_insert_with(Default::default).add_security_scheme("api_key", scheme);
+    }
+}
+
+/// Every route.
+pub(super) fn all() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(sessions::create, sessions::list))
+        .routes(routes!(check::check))
+        .routes(routes!(sessions::show, sessions::terminate))
+        .routes(routes!(sessions::explain))
+        .routes(routes!(sessions::events))
+        .routes(routes!(sessions::extend))
+        .routes(routes!(sessions::rotate))
+        .routes(routes!(sessions::sign_out))
+        .routes(routes!(sessions::close_transaction))
+        .routes(routes!(attributes::read, attributes::replace, attributes::merge))
+        .routes(routes!(users::list))
+        .routes(routes!(users::show, users::put, users::patch))
+        .routes(routes!(users::access))
+        .routes(routes!(properties::list))
+        .routes(routes!(properties::show, properties::set, properties::unset))
+        .routes(routes!(cluster::nodes))
+        .routes(routes!(cluster::events))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::document))
+}
+
+/// The OpenAPI 3.1 document, generated from the handlers.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    all().split_for_parts().1
+}

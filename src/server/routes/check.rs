@@ -1,0 +1,51 @@
+//! The check: what an application asks on every request.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+
+use super::super::AppState;
+use super::super::auth::Caller;
+use super::super::extract::Body;
+use super::super::problem::Problem;
+use crate::input;
+use crate::manager::{Checked, Verdict};
+
+/// What is checked.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::server) struct CheckRequest {
+    /// The token the client presented.
+    token: String,
+    /// What the request is (A1); null counts as a browser action or API call.
+    activity: Option<String>,
+    /// Ask PostgreSQL even where memory could answer. Every check does, so it changes nothing.
+    strict: Option<bool>,
+    /// Open a transaction: the session shows as active until it is closed.
+    transaction: Option<bool>,
+}
+
+/// Checks a session token and counts the activity.
+#[utoipa::path(post, path = "/v1/sessions/check", request_body = CheckRequest, responses(
+    (status = 200, body = Checked),
+    (status = 400, body = Problem), (status = 401, description = "session_ended, unknown_token or invalid_api_key", body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn check(
+    caller: Caller,
+    State(app): AppState,
+    Body(request): Body<CheckRequest>,
+) -> Result<Json<Checked>, Problem> {
+    let _ = request.strict;
+    let activity = request.activity.as_deref().map(input::activity).transpose()?;
+    let verdict = app.manager.check(&request.token, activity, request.transaction.unwrap_or(false), caller.actor()).await?;
+    answer(verdict)
+}
+
+/// A verdict as an answer.
+pub(super) fn answer(verdict: Verdict) -> Result<Json<Checked>, Problem> {
+    match verdict {
+        Verdict::Live(checked) => Ok(Json(*checked)),
+        Verdict::Over(over) => Err(over.into()),
+        Verdict::Unknown => Err(Problem::unknown_token()),
+    }
+}

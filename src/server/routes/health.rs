@@ -1,0 +1,46 @@
+//! Whether the process lives, whether it should get traffic, what it measured, and its own description.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::Serialize;
+
+use super::super::AppState;
+use super::super::auth::Caller;
+use super::super::problem::Problem;
+
+/// How the process is.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::server) struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// The process answers; says nothing about PostgreSQL.
+#[utoipa::path(get, path = "/healthz", security(()), responses((status = 200, body = Health)))]
+pub(super) async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// The node should get traffic: PostgreSQL answers and it is not draining.
+#[utoipa::path(get, path = "/readyz", security(()), responses((status = 200, body = Health), (status = 503, body = Problem)))]
+pub(super) async fn readyz(State(app): AppState) -> Result<Json<Health>, Problem> {
+    if app.manager.node().is_some_and(|node| node.is_draining()) {
+        return Err(Problem::new(503, "draining", "The node is draining.", "Send requests to another node."));
+    }
+    app.manager.store().registered_nodes().await?;
+    Ok(Json(Health { status: "ok" }))
+}
+
+/// Metrics in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain"), (status = 401, body = Problem)))]
+pub(super) async fn metrics(_: Caller, State(app): AppState) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", security(()), responses((status = 200)))]
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(super::openapi())
+}

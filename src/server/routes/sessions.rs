@@ -1,0 +1,271 @@
+//! Sessions by id and in lists.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::super::AppState;
+use super::super::auth::Caller;
+use super::super::extract::{Body, Params, SessionId};
+use super::super::problem::Problem;
+use super::check::answer;
+use crate::cluster::Barrier;
+use crate::input::{self, CreateSession};
+use crate::manager::{Checked, Terminated};
+use crate::session::{Explanation, SessionView};
+use crate::store::{Event, EventFilter, ListFilter, StateFilter};
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+/// A new session.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::server) struct Created {
+    session: SessionView,
+    /// Shown once.
+    token: String,
+}
+
+/// Starts a session.
+#[utoipa::path(post, path = "/v1/sessions", request_body = CreateSession, responses(
+    (status = 201, body = Created), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, description = "user_locked_out or user_inactive", body = Problem), (status = 404, description = "unknown_user", body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn create(
+    caller: Caller,
+    State(app): AppState,
+    Body(request): Body<CreateSession>,
+) -> Result<(StatusCode, Json<Created>), Problem> {
+    let created = app.manager.create(&request.validate()?, caller.actor()).await?;
+    Ok((StatusCode::CREATED, Json(Created { session: created.session, token: created.token.reveal().to_owned() })))
+}
+
+/// What to list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(in crate::server) struct ListQuery {
+    /// Of this user.
+    user: Option<String>,
+    /// Of this kind.
+    kind: Option<String>,
+    /// Last used on this node.
+    node: Option<String>,
+    /// With a transaction open, or without.
+    active: Option<String>,
+    /// From this client address.
+    address: Option<String>,
+    /// Without activity for at least so many minutes.
+    idle_minutes_min: Option<String>,
+    /// Created at or after.
+    created_from: Option<String>,
+    /// Created before.
+    created_to: Option<String>,
+    /// Last activity at or after.
+    last_activity_from: Option<String>,
+    /// Last activity before.
+    last_activity_to: Option<String>,
+    /// `live` (default), `ended` or `all`.
+    state: Option<String>,
+    /// 1 to 500; 50 when left out.
+    limit: Option<String>,
+    /// Cursor of the page before.
+    after: Option<String>,
+}
+
+impl ListQuery {
+    fn filter(self) -> crate::Result<ListFilter> {
+        let instant = |name: &str, text: Option<String>| text.map(|text| input::instant(name, &text)).transpose();
+        let filter = ListFilter {
+            user: self.user.as_deref().map(input::user_name).transpose()?,
+            kind: self.kind.as_deref().map(input::kind).transpose()?,
+            node: self.node,
+            active: self.active.as_deref().map(|text| input::boolean("active", text)).transpose()?,
+            address: self.address.as_deref().map(input::address).transpose()?,
+            idle_minutes_min: self
+                .idle_minutes_min
+                .as_deref()
+                .map(|text| input::minutes("idle_minutes_min", text))
+                .transpose()?,
+            created_from: instant("created_from", self.created_from)?,
+            created_to: instant("created_to", self.created_to)?,
+            last_activity_from: instant("last_activity_from", self.last_activity_from)?,
+            last_activity_to: instant("last_activity_to", self.last_activity_to)?,
+            state: match self.state.as_deref() {
+                None | Some("live") => StateFilter::Live,
+                Some("ended") => StateFilter::Ended,
+                Some("all") => StateFilter::All,
+                Some(_) => return Err(input::parameter("state", "expected one of live, ended, all.")),
+            },
+            limit: input::limit(self.limit.as_deref())?,
+            after: self.after.as_deref().map(input::cursor).transpose()?,
+        };
+        input::range("created_to", filter.created_from, filter.created_to)?;
+        input::range("last_activity_to", filter.last_activity_from, filter.last_activity_to)?;
+        Ok(filter)
+    }
+}
+
+/// A page of sessions.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::server) struct SessionPage {
+    items: Vec<SessionView>,
+    next: Option<String>,
+}
+
+/// Lists sessions, newest first.
+#[utoipa::path(get, path = "/v1/sessions", params(ListQuery), responses(
+    (status = 200, body = SessionPage), (status = 400, body = Problem), (status = 401, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn list(_: Caller, State(app): AppState, Params(query): Params<ListQuery>) -> Answer<SessionPage> {
+    let page = app.manager.store().list(&query.filter()?).await?;
+    Ok(Json(SessionPage { items: page.items, next: page.next }))
+}
+
+/// Shows a session, live or retained.
+#[utoipa::path(get, path = "/v1/sessions/{id}", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = SessionView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn show(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Answer<SessionView> {
+    Ok(Json(app.manager.session(id, caller.actor()).await?))
+}
+
+/// Explains every deadline of a session, or how it ended.
+#[utoipa::path(get, path = "/v1/sessions/{id}/explain", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = Explanation), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn explain(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Answer<Explanation> {
+    Ok(Json(app.manager.explain(id, caller.actor()).await?))
+}
+
+/// Which events to list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(in crate::server) struct EventQuery {
+    /// Only this type.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// 1 to 500; 50 when left out.
+    limit: Option<String>,
+    /// Cursor of the page before.
+    after: Option<String>,
+}
+
+impl EventQuery {
+    pub(super) fn filter(self, session_id: Option<Uuid>) -> crate::Result<EventFilter> {
+        Ok(EventFilter {
+            session_id,
+            kind: self.kind,
+            limit: input::limit(self.limit.as_deref())?,
+            after: self.after.as_deref().map(input::cursor).transpose()?,
+        })
+    }
+}
+
+/// A page of events.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::server) struct EventPage {
+    pub(super) items: Vec<Event>,
+    pub(super) next: Option<String>,
+}
+
+/// Lists the events of a session, newest first.
+#[utoipa::path(get, path = "/v1/sessions/{id}/events", params(("id" = Uuid, Path, description = "Session id"), EventQuery), responses(
+    (status = 200, body = EventPage), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn events(
+    caller: Caller,
+    State(app): AppState,
+    SessionId(id): SessionId,
+    Params(query): Params<EventQuery>,
+) -> Answer<EventPage> {
+    let filter = query.filter(Some(id))?;
+    app.manager.session(id, caller.actor()).await?;
+    let page = app.manager.store().events(&filter).await?;
+    Ok(Json(EventPage { items: page.items, next: page.next }))
+}
+
+/// Extends a session: the answer to "Extend your session".
+#[utoipa::path(post, path = "/v1/sessions/{id}/extend", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = Checked), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 409, description = "cannot_extend", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn extend(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Answer<Checked> {
+    answer(app.manager.extend(id, caller.actor()).await?)
+}
+
+/// A session under a new token.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::server) struct Rotated {
+    session: SessionView,
+    /// Shown once.
+    token: String,
+    barrier: Barrier,
+}
+
+/// Gives a session a new token; the old one is dead on every node when this answers.
+#[utoipa::path(post, path = "/v1/sessions/{id}/rotate", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = Rotated), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 409, description = "session_ended", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn rotate(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Answer<Rotated> {
+    let rotated = app.manager.rotate(id, caller.actor()).await?;
+    Ok(Json(Rotated { session: rotated.session, token: rotated.token.reveal().to_owned(), barrier: rotated.barrier }))
+}
+
+/// A signed-out session and what it left.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::server) struct SignedOut {
+    session: SessionView,
+    /// The guest session in its place, for kind user.
+    guest: Option<SessionView>,
+    /// Its token, shown once.
+    token: Option<String>,
+    barrier: Barrier,
+}
+
+/// Signs a session out.
+#[utoipa::path(post, path = "/v1/sessions/{id}/sign-out", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = SignedOut), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn sign_out(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Answer<SignedOut> {
+    let left = app.manager.sign_out(id, caller.actor()).await?;
+    let (guest, token) = left.guest.map(|(guest, token)| (guest, token.reveal().to_owned())).unzip();
+    Ok(Json(SignedOut { session: left.session, guest, token, barrier: left.barrier }))
+}
+
+/// How to end a session.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(in crate::server) struct TerminateQuery {
+    /// Whether to wait until no node accepts it any more; true when left out.
+    barrier: Option<String>,
+}
+
+/// Ends a session. Its user is not locked out and keeps every other session.
+#[utoipa::path(delete, path = "/v1/sessions/{id}", params(("id" = Uuid, Path, description = "Session id"), TerminateQuery), responses(
+    (status = 200, body = Terminated), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn terminate(
+    caller: Caller,
+    State(app): AppState,
+    SessionId(id): SessionId,
+    Params(query): Params<TerminateQuery>,
+) -> Answer<Terminated> {
+    let barrier = query.barrier.as_deref().map(|text| input::boolean("barrier", text)).transpose()?.unwrap_or(true);
+    Ok(Json(app.manager.terminate(id, barrier, caller.actor()).await?))
+}
+
+/// Whether a transaction was open.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::server) struct Closed {
+    /// 1, or 0 when it had lapsed or was closed already.
+    closed: u32,
+}
+
+/// Closes a transaction that a check opened.
+#[utoipa::path(delete, path = "/v1/sessions/{id}/transactions/{tid}",
+    params(("id" = Uuid, Path, description = "Session id"), ("tid" = Uuid, Path, description = "Transaction id")),
+    responses((status = 200, body = Closed), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn close_transaction(
+    _: Caller,
+    State(app): AppState,
+    Path((id, tid)): Path<(String, String)>,
+) -> Answer<Closed> {
+    let (Ok(id), Ok(tid)) = (Uuid::try_parse(&id), Uuid::try_parse(&tid)) else {
+        return Err(Problem::new(404, "unknown_transaction", "These are not ids of a session and a transaction.", ""));
+    };
+    Ok(Json(Closed { closed: app.manager.store().close_transaction(id, tid).await?.into() }))
+}
