@@ -49,6 +49,9 @@ struct Global {
     /// Accept an unencrypted link to a database on another machine.
     #[arg(long, global = true, env = "TENURE_ALLOW_PLAINTEXT_DATABASE")]
     allow_plaintext_database: bool,
+    /// Accept a database with fsync off, which may bring ended sessions back after a crash.
+    #[arg(long, global = true, env = "TENURE_ALLOW_LOSSY_DATABASE")]
+    allow_lossy_database: bool,
     /// Print one JSON document on stdout.
     #[arg(long, global = true)]
     json: bool,

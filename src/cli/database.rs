@@ -17,8 +17,13 @@ pub(super) struct Database {
 impl Database {
     /// Finds the database; an embedded one is started and migrated.
     pub(super) async fn find(global: &Global) -> Result<Self, Failure> {
-        let settings =
-            |url: String| ConnectSettings { url, connections: 4, node: None, allow_plaintext: global.allow_plaintext_database };
+        let settings = |url: String| ConnectSettings {
+            url,
+            connections: 4,
+            node: None,
+            allow_plaintext: global.allow_plaintext_database,
+            allow_lossy: global.allow_lossy_database,
+        };
         if let Some(url) = global.database_url.clone().filter(|url| !url.is_empty()) {
             return Ok(Self { settings: settings(url), embedded: None });
         }

@@ -18,6 +18,8 @@ pub struct ConnectSettings {
     pub node: Option<String>,
     /// Accepts an unencrypted link to another machine, for a network that is private by other means.
     pub allow_plaintext: bool,
+    /// Accepts a server that may lose or tear committed changes in a crash (`fsync` off).
+    pub allow_lossy: bool,
 }
 
 /// Why no connection was made; the URL, which may hold a password, is never part of it.
@@ -82,9 +84,9 @@ impl Store {
         if server.encoding != "UTF8" {
             return unsuitable(format!("The database's encoding is {}: make one with encoding UTF8.", server.encoding));
         }
-        if (server.fsync == "off" || server.full_page_writes == "off") && !cfg!(feature = "test-util") {
+        if (server.fsync == "off" || server.full_page_writes == "off") && !settings.allow_lossy {
             return unsuitable(
-                "fsync or full_page_writes is off: a crash would bring ended sessions back. Switch both on.".to_owned(),
+                "fsync or full_page_writes is off: a crash would bring ended sessions back. Switch both on, or say --allow-lossy-database.".to_owned(),
             );
         }
         if server.prepared > 0 {

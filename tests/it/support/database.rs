@@ -109,7 +109,7 @@ impl Db {
 }
 
 fn settings(url: &str, node: &str) -> ConnectSettings {
-    ConnectSettings { url: url.to_owned(), connections: 8, node: Some(node.to_owned()), allow_plaintext: true }
+    ConnectSettings { url: url.to_owned(), connections: 8, node: Some(node.to_owned()), allow_plaintext: true, allow_lossy: true }
 }
 
 fn named(database: &str) -> String {
