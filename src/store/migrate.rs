@@ -120,6 +120,26 @@ pub async fn status(settings: &ConnectSettings) -> Result<SchemaStatus, MigrateE
     status
 }
 
+/// Makes a database on the server of `settings`; the name is the caller's own, not a user's.
+#[cfg(feature = "cli")]
+pub async fn create_database(settings: &ConnectSettings, name: &str) -> Result<(), MigrateError> {
+    run_alone(settings, format!("create database {name}")).await
+}
+
+/// Drops such a database, whoever is connected to it.
+#[cfg(feature = "cli")]
+pub async fn drop_database(settings: &ConnectSettings, name: &str) -> Result<(), MigrateError> {
+    run_alone(settings, format!("drop database if exists {name} with (force)")).await
+}
+
+#[cfg(feature = "cli")]
+async fn run_alone(settings: &ConnectSettings, statement: String) -> Result<(), MigrateError> {
+    let mut connection = connect(settings).await?;
+    let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await;
+    let _ = connection.close().await;
+    done.map(|_| ()).map_err(|error| MigrateError::Failed(error.to_string()))
+}
+
 impl Store {
     /// Refuses a schema this program does not know, and a clock that is not the database's.
     pub async fn check_schema(&self) -> Result<(), MigrateError> {
