@@ -3,7 +3,7 @@
 # embedded database. Prints nothing when it has them already. It installs binaries only: no cluster
 # is created and no service is started, because Tenure makes a cluster of its own.
 #
-#   scripts/install-postgres.sh
+#   scripts/install-postgres.sh [--print]   with --print, the directory of the binaries on stdout
 #
 # TENURE_POSTGRES_MAJOR=15   demand this very version, for a cluster that exists already
 # TENURE_POSTGRES_BIN=DIR    look here first, as Tenure does
@@ -153,7 +153,13 @@ install_brew() {
     brew install "postgresql@${wanted:-17}" >&2
 }
 
+# Says where the binaries are, to a script that asked.
+print_found() {
+    [ "${1:-}" != --print ] || printf '%s\n' "$found"
+}
+
 if find_binaries; then
+    print_found "$@"
     exit 0
 fi
 say "no PostgreSQL server${wanted:+ $wanted} of version $oldest or later found; installing one"
@@ -180,3 +186,4 @@ hash -r
 find_binaries || fail "the installation went through, but no server${wanted:+ $wanted} of version \
 $oldest or later came of it; see https://www.postgresql.org/download/"
 say "PostgreSQL $major is ready in $found"
+print_found "$@"

@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::Error;
 use crate::store::{ConnectError, MigrateError};
 
-/// A persistent, multi-node session store on PostgreSQL.
+/// A persistent, multi-node session store on `PostgreSQL`.
 #[derive(Debug, Parser)]
 #[command(
     name = "tenure",
@@ -43,7 +43,7 @@ struct Global {
     /// postgres://USER:PASSWORD@HOST:PORT/DATABASE; better in the environment than on the command line, which others can read.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
-    /// Where the embedded PostgreSQL lives, which is used when there is no database URL.
+    /// Where the embedded `PostgreSQL` lives, which is used when there is no database URL.
     #[arg(long, global = true, env = "TENURE_DATA_DIR", default_value = "tenure-data", value_name = "FOLDER")]
     data_dir: PathBuf,
     /// Accept an unencrypted link to a database on another machine.
@@ -59,7 +59,7 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show three nodes sharing sessions: real traffic on an embedded PostgreSQL.
+    /// Show three nodes sharing sessions: real traffic on an embedded `PostgreSQL`.
     Demo(demo::DemoArgs),
     /// Run a node: the HTTP API, the sweeper, the heartbeat.
     Serve(serve::ServeArgs),
@@ -117,12 +117,9 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Config(_) | Self::Embedded(_) => 3,
-            Self::Connect(ConnectError::Refused { .. }) => 6,
-            Self::Connect(_) => 3,
-            Self::Migrate(MigrateError::Connect(ConnectError::Refused { .. })) => 6,
+            Self::Connect(ConnectError::Refused { .. }) | Self::Migrate(MigrateError::Connect(ConnectError::Refused { .. })) => 6,
             Self::Migrate(MigrateError::Locked(_)) => 5,
-            Self::Migrate(_) => 3,
+            Self::Config(_) | Self::Embedded(_) | Self::Connect(_) | Self::Migrate(_) => 3,
             Self::Store(error) => match error.refusal().map(|refusal| refusal.status) {
                 Some(404) => 4,
                 Some(400 | 422) => 2,

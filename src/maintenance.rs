@@ -16,7 +16,7 @@ use crate::store::Store;
 
 /// Rows of one lowering batch: short enough that no check waits long for a row of it.
 const LOWERING_BATCH: i32 = 2_000;
-const HOUSE_KEEPING: Duration = Duration::from_secs(60);
+const HOUSE_KEEPING: Duration = Duration::from_mins(1);
 
 /// Starts the background work of a node; it ends when `stop` says so.
 pub fn start(store: &Store, node: &Arc<Node>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {

@@ -1,4 +1,5 @@
 //! The embedded server: shared by its users, stopped by the last, and never at the cost of data.
+#![allow(clippy::unwrap_used, unreachable_pub, missing_docs)]
 
 #[path = "embedded/manners.rs"]
 mod manners;

@@ -1,4 +1,4 @@
-//! `tenure demo`: three node processes on one embedded PostgreSQL, real clients over HTTP, and a story told live.
+//! `tenure demo`: three node processes on one embedded `PostgreSQL`, real clients over HTTP, and a story told live.
 
 mod client;
 mod nodes;

@@ -16,7 +16,7 @@ use crate::store::{Registration, Store};
 /// Between two heartbeats; a quarter of the lease.
 const BEAT: Duration = Duration::from_millis(500);
 /// How long a beat may stand still before its node is fenced.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// This process in the registry.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::store::{Store, SweepPosition};
 /// Rows of one batch.
 const BATCH: i32 = 1_000;
 /// A scan from the beginning meets rows that were locked, or became due behind the position.
-const FULL_SCAN: Duration = Duration::from_secs(60);
+const FULL_SCAN: Duration = Duration::from_mins(1);
 /// It never sleeps longer, so that a row inserted meanwhile waits at most this long.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! The routes: one file a resource, each handler with its description for OpenAPI.
+//! The routes: one file a resource, each handler with its description for `OpenAPI`.
 
 mod attributes;
 mod check;
@@ -62,7 +62,7 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(health::document))
 }
 
-/// The OpenAPI 3.1 document, generated from the handlers.
+/// The `OpenAPI` 3.1 document, generated from the handlers.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     all().split_for_parts().1
 }

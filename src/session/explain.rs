@@ -171,8 +171,9 @@ fn idle(session: &Session, policy: &Policy, limits: &Limits, origins: &Origins) 
         candidate.source = "override";
         candidate.name = "idle_limit_minutes";
         candidate.value = Some((seconds / 60).to_string());
-        candidate.why = "The sign-in gave the session its own idle limit, counted from the last activity.".to_owned();
-        candidate.applies = limits.idle_deadline_at.is_some();
+        if candidate.applies {
+            candidate.why.push_str(" The sign-in gave the session its own limit.");
+        }
     }
     if let (Some(seconds), false, Some(Device::Desktop)) = (session.refresh_seconds, policy.auto_refresh_extends, session.device)
     {

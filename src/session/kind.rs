@@ -134,13 +134,13 @@ words! {
 impl Activity {
     /// Whether a session of the kind may report this activity (A1).
     pub const fn allowed_for(self, kind: Kind) -> bool {
-        match (kind, self) {
-            (_, Self::Passive) => true,
-            (Kind::User | Kind::Guest, Self::User | Self::Ajax | Self::ChatPoll | Self::AutoRefresh)
-            | (Kind::Integration, Self::User | Self::Ajax)
-            | (Kind::Mobile, Self::Foreground | Self::Task | Self::Background) => true,
-            _ => false,
-        }
+        matches!(
+            (kind, self),
+            (_, Self::Passive)
+                | (Kind::User | Kind::Guest, Self::User | Self::Ajax | Self::ChatPoll | Self::AutoRefresh)
+                | (Kind::Integration, Self::User | Self::Ajax)
+                | (Kind::Mobile, Self::Foreground | Self::Task | Self::Background)
+        )
     }
 
     /// The kinds whose sessions may report this activity.

@@ -113,6 +113,7 @@ impl SessionView {
     }
 
     /// The document without node, address and agent, as a check answers it.
+    #[must_use]
     pub fn without_place(mut self) -> Self {
         self.place = None;
         self

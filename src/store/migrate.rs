@@ -23,7 +23,7 @@ mod embedded {
 
 /// Advisory lock of every Tenure migration: "tenure" in ASCII.
 const LOCK: i64 = 0x7465_6e75_7265;
-const LOCK_WAIT: Duration = Duration::from_secs(60);
+const LOCK_WAIT: Duration = Duration::from_mins(1);
 
 /// What stood in the way of a migration.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ use crate::session::{EndReason, Ending, Limits, Policy, Session};
 
 /// A row of `tenure.session_facts`: a session that has not been moved to the ended ones, over or not.
 #[derive(Debug, Clone, FromRow)]
+#[allow(clippy::struct_excessive_bools)] // the row's own columns
 pub struct LiveRow {
     /// SHA-256 of the token's secret.
     pub(super) token_hash: Vec<u8>,

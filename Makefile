@@ -1,0 +1,42 @@
+# Everything a developer or CI runs. `make help` lists it.
+
+.DEFAULT_GOAL := help
+CARGO         ?= cargo
+SECONDS_SHOWN ?= 20
+TEST_FLAGS    ?=
+
+.PHONY: help demo test test-long check bench prepare db postgres lint docs
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+postgres: ## Find PostgreSQL server binaries, or install them
+	@scripts/install-postgres.sh
+
+demo: postgres ## Three nodes, one PostgreSQL, real traffic: see sessions shared and ended
+	$(CARGO) run --locked -- demo --seconds $(SECONDS_SHOWN)
+
+test: postgres ## Every test, long ones at a tenth of their size
+	$(CARGO) test --locked --no-fail-fast $(TEST_FLAGS)
+
+test-long: postgres ## Every test at full size; takes long
+	TENURE_TEST_LONG=1 $(CARGO) test --locked --release --no-fail-fast -- --nocapture --test-threads=1
+
+lint: ## Format and lints, and the light build for embedders
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	scripts/check-light-build.sh
+
+docs: ## The library's documentation, without a broken link
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+check: lint docs test ## What CI runs
+
+bench: postgres ## Compare with peers in one run and print ratios
+	$(CARGO) bench --locked --features test-util
+
+prepare: postgres ## Describe every SQL statement anew into .sqlx
+	scripts/prepare.sh
+
+db: postgres ## A database for development, migrated; prints its URL
+	@scripts/dev-database.sh
