@@ -1,5 +1,6 @@
 //! The integration tests: one binary, modules by topic. Each test gets a database of its own, cloned from a template.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, dead_code)]
 
+mod docs;
 mod smoke;
 mod support;

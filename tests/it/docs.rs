@@ -1,0 +1,50 @@
+//! What the documents tell readers to run is what runs.
+
+use std::fs;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Targets of the Makefile, with what each needs and runs.
+fn make_targets() -> Vec<String> {
+    read("Makefile").lines().filter_map(|line| line.split_once(": ").map(|(target, _)| target.to_owned())).collect()
+}
+
+#[test]
+fn the_readmes_two_commands_are_what_ci_runs() {
+    let (readme, makefile, ci) = (read("README.md"), read("Makefile"), read(".ci/run"));
+    for command in ["make demo", "make test"] {
+        assert!(readme.lines().any(|line| line.trim() == command || line.trim().starts_with(&format!("{command} "))), "{command}");
+    }
+    let check = makefile.lines().find(|line| line.starts_with("check:")).unwrap();
+    assert!(check.split_whitespace().any(|word| word == "test"), "make check runs make test");
+    assert!(ci.contains("make check") && ci.contains("make demo"));
+}
+
+#[test]
+fn every_make_command_a_document_names_exists() {
+    let targets = make_targets();
+    for document in ["README.md", "docs/ARCHITECTURE.md", "docs/GUARANTEES.md", "docs/OPERATIONS.md", "docs/SEMANTICS.md", "docs/FAULTS.md"] {
+        for line in read(document).lines().filter(|line| line.trim_start().starts_with("make ")) {
+            let target = line.split_whitespace().nth(1).unwrap();
+            assert!(targets.iter().any(|known| known == target), "{document}: make {target}");
+        }
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for document in ["README.md", "docs/ARCHITECTURE.md", "docs/GUARANTEES.md", "docs/OPERATIONS.md", "docs/SEMANTICS.md", "docs/FAULTS.md"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(document).parent().unwrap().to_owned();
+        let text = read(document);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            assert!(folder.join(file).exists(), "{document} links to {link}");
+        }
+    }
+}
