@@ -86,9 +86,10 @@ impl ListFilter {
             || self.last_activity_to.is_some()
     }
 
-    /// The walk itself: ids in order, narrowed by what has an index.
+    /// The walk itself: ids in order, narrowed by what has an index. It is a sub-select, not a CTE: the planner then knows its
+    /// order, and a page stops walking when it is full.
     fn push_walk(&self, query: &mut QueryBuilder<Postgres>, table: &str) {
-        query.push("with walk as materialized (select w.id from ").push(table).push(" w where true");
+        query.push("(select w.id from ").push(table).push(" w where true");
         if let Some(after) = self.after {
             query.push(" and w.id < ").push_bind(after);
         }
@@ -109,7 +110,7 @@ impl ListFilter {
                 .push("::timestamptz + interval '1 millisecond') and w.created_at < ")
                 .push_bind(to);
         }
-        query.push(" order by w.id desc limit ").push_bind(WALK).push(")");
+        query.push(" order by w.id desc limit ").push_bind(WALK).push(") walk");
     }
 
     fn push_conditions(&self, query: &mut QueryBuilder<Postgres>, now: &str) {
@@ -134,10 +135,11 @@ impl ListFilter {
     }
 
     /// The statement over rows of `tenure.sessions`; `over` chooses between those that are over and those that are not.
-    pub(super) fn live_statement(&self, over: Option<bool>) -> QueryBuilder<Postgres> {
-        let mut query = QueryBuilder::new("/* session_list */ ");
+    /// The view reads the clock, so it is not merged into the statement; only lateral, and fenced by offset, is each row looked up by id.
+    fn live_statement(&self, prefix: &str, over: Option<bool>) -> QueryBuilder<Postgres> {
+        let mut query = QueryBuilder::new(format!("{prefix}/* session_list */ select f.* from "));
         self.push_walk(&mut query, "tenure.sessions");
-        query.push(" select f.* from walk join tenure.session_facts f on f.id = walk.id where true");
+        query.push(" cross join lateral (select v.* from tenure.session_facts v where v.id = walk.id offset 0) f where true");
         self.push_conditions(&mut query, "f.now");
         match over {
             Some(true) => query.push(" and (f.expires_at <= f.now or f.barred is not null)"),
@@ -152,16 +154,24 @@ impl ListFilter {
     }
 
     /// The statement over rows of `tenure.ended_sessions`.
-    pub(super) fn ended_statement(&self) -> QueryBuilder<Postgres> {
-        let mut query = QueryBuilder::new("/* ended_session_list */ ");
+    fn ended_statement(&self, prefix: &str) -> QueryBuilder<Postgres> {
+        let mut query = QueryBuilder::new(format!("{prefix}/* ended_session_list */ select f.* from "));
         self.push_walk(&mut query, "tenure.ended_sessions");
-        query.push(" select f.* from walk join tenure.ended_sessions f on f.id = walk.id where true");
+        query.push(" cross join lateral (select v.* from tenure.ended_sessions v where v.id = walk.id offset 0) f where true");
         self.push_conditions(&mut query, "(select tenure.now())");
         if self.active == Some(true) {
             query.push(" and false");
         }
         query.push(" order by walk.id desc limit ").push_bind(self.limit + 1);
         query
+    }
+}
+
+#[cfg(any(test, feature = "test-util"))]
+impl ListFilter {
+    /// The statements of a page with something in front, for tests of their plans.
+    pub fn statements(&self, prefix: &str) -> [QueryBuilder<Postgres>; 2] {
+        [self.live_statement(prefix, Some(self.state == StateFilter::Ended)), self.ended_statement(prefix)]
     }
 }
 
@@ -174,7 +184,7 @@ impl Store {
             StateFilter::Ended => Some(true),
             StateFilter::All => None,
         };
-        let rows: Vec<LiveRow> = filter.live_statement(over).build_query_as().fetch_all(&self.pool).await?;
+        let rows: Vec<LiveRow> = filter.live_statement("", over).build_query_as().fetch_all(&self.pool).await?;
         let found = rows
             .into_iter()
             .map(|row| row.into_domain().map(|(session, policy, _)| (Limits::of(&session, &policy), session)))
@@ -183,7 +193,7 @@ impl Store {
         // Rows that are over are few, but a filter by state walks past the others like any filter without an index.
         walks.push(self.walked(filter, "tenure.sessions", found, true).await?);
         if filter.state != StateFilter::Live {
-            let rows: Vec<EndedRow> = filter.ended_statement().build_query_as().fetch_all(&self.pool).await?;
+            let rows: Vec<EndedRow> = filter.ended_statement("").build_query_as().fetch_all(&self.pool).await?;
             let found =
                 rows.into_iter().map(|row| Session::try_from(row).map(|session| (session, None))).collect::<Result<Vec<_>>>()?;
             walks.push(self.walked(filter, "tenure.ended_sessions", found, filter.walks()).await?);
@@ -224,9 +234,9 @@ impl Store {
             return Ok(Walked { found, complete_to: None });
         }
         // The page is short: either the walk reached its end, or it stopped after WALK rows.
-        let mut query = QueryBuilder::new("/* session_list_end */ ");
+        let mut query = QueryBuilder::new("/* session_list_end */ select walk.id from ");
         filter.push_walk(&mut query, table);
-        query.push(" select walk.id from walk order by walk.id desc offset ").push_bind(WALK - 1);
+        query.push(" order by walk.id desc offset ").push_bind(WALK - 1);
         let complete_to = query.build_query_scalar::<Uuid>().fetch_optional(&self.pool).await?;
         Ok(Walked { found, complete_to })
     }

@@ -82,6 +82,14 @@ const COUNT: &str = "/* session_check */
        and not exists (select from tenure.users u where u.id = t.user_id and tenure.barred(t, u, p) is not null)
     returning ";
 
+#[cfg(any(test, feature = "test-util"))]
+impl Store {
+    /// The statement of a check that counts, for tests of its plan.
+    pub fn check_statement() -> String {
+        format!("{COUNT}{CHECKED}")
+    }
+}
+
 impl Store {
     /// Starts a session (K1, K3, U1, U3).
     pub async fn create(&self, new: &NewSession, actor: Actor<'_>) -> Result<(Uuid, SessionToken)> {
