@@ -199,16 +199,17 @@ begin
       into v_kinds
       from tenure.policies p
       join unnest(p_old) o on o.kind = p.kind
-     where (p.idle_seconds, p.max_life_seconds, p.remember_me_seconds, p.residue_seconds, p.auto_refresh_extends, p.refuse_inactive)
-           is distinct from
-           (o.idle_seconds, o.max_life_seconds, o.remember_me_seconds, o.residue_seconds, o.auto_refresh_extends, o.refuse_inactive);
+     where (p.max_life_seconds, p.remember_me_seconds, p.residue_seconds, p.refuse_inactive)
+           is distinct from (o.max_life_seconds, o.remember_me_seconds, o.residue_seconds, o.refuse_inactive)
+           -- The mobile window is frozen in the session: the idle limit does not touch it.
+        or (p.kind <> 'mobile' and (p.idle_seconds, p.auto_refresh_extends) is distinct from (o.idle_seconds, o.auto_refresh_extends));
     if v_kinds is null then
         return;
     end if;
 
     -- policy_change_scan: no lock is taken on sessions that live on.
-    select array_agg(s.id)
-      into v_ids
+    select array_agg(s.id), count(*) filter (where was.expires_at > v_now)
+      into v_ids, v_live
       from tenure.sessions s
       join unnest(p_old) o   on o.kind = s.kind
       join tenure.policies p on p.kind = s.kind
@@ -218,12 +219,17 @@ begin
      where s.kind = any (v_kinds)
        and (was.expires_at <= v_now or becomes.expires_at <= v_now or (p.refuse_inactive and u.id is not null));
 
+    -- Refused before any row is locked: a check must not wait for a change that will not happen.
+    if v_live > 10000 and not tenure.forced() then
+        perform tenure.refuse(409, 'too_many_endings', format('The change would end %s live sessions at once; more than 10,000 need force.', v_live),
+                              'Repeat it with force, or choose a longer limit.');
+    end if;
+
     if v_ids is not null then
         -- policy_change_judge: judged again under the row locks, so that activity recorded meanwhile counts.
-        select array_agg(d.id order by d.id), array_agg(d.reason order by d.id), array_agg(d.at order by d.id),
-               count(*) filter (where not d.was_over)
-          into v_ids, v_reasons, v_ats, v_live
-          from (select s.id, was.expires_at <= v_now as was_over,
+        select array_agg(d.id order by d.id), array_agg(d.reason order by d.id), array_agg(d.at order by d.id)
+          into v_ids, v_reasons, v_ats
+          from (select s.id,
                        case when was.expires_at <= v_now     then was.reason
                             when becomes.expires_at <= v_now then becomes.reason
                             else 'inactivated' end as reason,
@@ -238,10 +244,6 @@ begin
                    and (was.expires_at <= v_now or becomes.expires_at <= v_now or (p.refuse_inactive and u.id is not null))
                  order by s.id
                    for update of s) d;
-        if v_live > 10000 and not tenure.forced() then
-            perform tenure.refuse(409, 'too_many_endings', format('The change would end %s live sessions at once; more than 10,000 need force.', v_live),
-                                  'Repeat it with force, or choose a longer limit.');
-        end if;
         if v_ids is not null then
             perform tenure.end_sessions(v_ids, v_reasons, v_ats, tenure.actor());
         end if;
