@@ -33,7 +33,7 @@ pub enum MigrateError {
     Connect(#[from] ConnectError),
     /// Someone else migrates, for too long.
     #[error(
-        "Another migration has held the lock for 60 s ({0}). Wait for it, or end it with pg_terminate_backend, and try again."
+        "Another migration has held the lock all the while ({0}). Wait for it, or end it with pg_terminate_backend, and try again."
     )]
     Locked(String),
     /// The lock does not hold: a transaction pooler.
@@ -84,10 +84,19 @@ fn runner() -> Runner {
     embedded::migrations::runner().set_abort_divergent(true).set_abort_missing(true)
 }
 
-/// Applies what is pending. `progress` hears one sentence for every step.
+/// Applies what is pending. `progress` hears one sentence for every step. Waits up to a minute for another migration.
 pub async fn migrate(settings: &ConnectSettings, progress: &(dyn Fn(&str) + Sync)) -> Result<Migrated, MigrateError> {
+    migrate_within(settings, LOCK_WAIT, progress).await
+}
+
+/// As [`migrate`], waiting no longer than `wait` for another migration.
+pub async fn migrate_within(
+    settings: &ConnectSettings,
+    wait: Duration,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<Migrated, MigrateError> {
     let mut connection = History(connect(settings).await?);
-    lock(&mut connection.0, progress).await?;
+    lock(&mut connection.0, wait, progress).await?;
     let status = read_status(&mut connection.0).await?;
     if let Some(version) = status.version.filter(|version| *version > status.newest) {
         return Err(newer(version, status.newest));
@@ -208,9 +217,9 @@ async fn connect(settings: &ConnectSettings) -> Result<PgConnection, MigrateErro
     PgConnection::connect_with(&options).await.map_err(|error| MigrateError::Failed(error.to_string()))
 }
 
-async fn lock(connection: &mut PgConnection, progress: &(dyn Fn(&str) + Sync)) -> Result<(), MigrateError> {
+async fn lock(connection: &mut PgConnection, wait: Duration, progress: &(dyn Fn(&str) + Sync)) -> Result<(), MigrateError> {
     let failed = |error: sqlx::Error| MigrateError::Failed(error.to_string());
-    let deadline = Instant::now() + LOCK_WAIT;
+    let deadline = Instant::now() + wait;
     let mut told = false;
     loop {
         let taken = sqlx::query_scalar!(r#"/* migrate_lock */ select pg_try_advisory_lock($1) as "taken!""#, LOCK)
@@ -247,7 +256,8 @@ async fn holder(connection: &mut PgConnection) -> String {
         r#"/* migrate_lock_holder */
         select format('process %s, %s, since %s', a.pid, a.application_name, a.backend_start::timestamptz(0)) as "holder!"
           from pg_locks l join pg_stat_activity a on a.pid = l.pid
-         where l.locktype = 'advisory' and l.granted and l.objid::bigint = $1::bigint & 4294967295
+         where l.locktype = 'advisory' and l.granted and l.classid::bigint = $1::bigint >> 32 and l.objid::bigint = $1::bigint & 4294967295
+           and a.datname = current_database()
          limit 1"#,
         LOCK
     )
