@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, dead_code)]
 
 mod docs;
+mod migrations;
+mod races;
 mod smoke;
 mod support;

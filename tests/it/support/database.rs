@@ -62,6 +62,19 @@ impl Db {
         Self { manager: Manager::tool(store.clone()), store, url }
     }
 
+    /// A store of its own on this database, with so many connections.
+    pub async fn store_of(&self, connections: u32) -> Store {
+        Store::connect(&ConnectSettings { connections, ..settings(&self.url, "node-1") }).await.unwrap()
+    }
+
+    /// A database that was never migrated.
+    pub async fn empty() -> ConnectSettings {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tenure_test_{}_empty{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        admin(&format!("create database {name} encoding 'UTF8' template template0")).await;
+        settings(&named(&name), "node-1")
+    }
+
     /// A running node on this database: heartbeat, sweeper and all.
     pub async fn node(&self, name: &str) -> Manager {
         let store = Store::connect(&settings(&self.url, name)).await.unwrap();
@@ -108,7 +121,8 @@ impl Db {
     }
 }
 
-fn settings(url: &str, node: &str) -> ConnectSettings {
+/// Settings of a test's store.
+pub fn settings(url: &str, node: &str) -> ConnectSettings {
     ConnectSettings { url: url.to_owned(), connections: 8, node: Some(node.to_owned()), allow_plaintext: true, allow_lossy: true }
 }
 

@@ -1,6 +1,10 @@
 //! The fixture: a PostgreSQL, a database per test, and a clock that tests move.
 
+mod child;
+mod crowd;
 mod database;
 mod server;
 
-pub use database::{Clock, Db};
+pub use child::Process;
+pub use crowd::{Crowd, long, rounds};
+pub use database::{Clock, Db, settings};
