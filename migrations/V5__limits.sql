@@ -69,8 +69,9 @@ comment on function tenure.ended_here() is 'How many sessions this transaction h
 
 -- tenure.end_sessions: moves sessions to ended_sessions with exactly one event each, in one statement; their children go with them.
 -- Callers hold the row locks, or do not mind that another ending came first.
+-- The generic plan looks every row up by its key; a plan made for long arrays would read whole tables for each batch.
 create function tenure.end_sessions(p_ids uuid[], p_reasons text[], p_ats timestamptz[], p_actor text) returns bigint
-    language plpgsql
+    language plpgsql set plan_cache_mode = force_generic_plan set jit = off
     as $$
 declare
     v_ended bigint;
@@ -135,10 +136,11 @@ comment on function tenure.end_due(uuid) is 'Ends one session if it is over; wha
 
 -- tenure.sweep: one batch of the expiry sweep: from where the sweeper stands, ends what is over and re-arms the rest.
 -- Rows that someone holds are skipped and met again by the next full scan.
+-- The generic plan: planning for given values probes the end of the index, where dead entries wait for vacuum.
 create function tenure.sweep(p_from timestamptz, p_from_id uuid, p_batch int,
                              out ended bigint, out rearmed bigint, out reached_at timestamptz, out reached_id uuid,
                              out next_due_at timestamptz, out revision bigint)
-    language plpgsql
+    language plpgsql set plan_cache_mode = force_generic_plan set jit = off
     as $$
 declare
     v_now      timestamptz := tenure.now();
@@ -157,10 +159,10 @@ begin
            (array_agg(d.id     order by d.due_at desc, d.id desc))[1]
       into v_over, v_reasons, v_ats, v_rest, v_rest_due, reached_at, reached_id
       from (select s.id, s.due_at, l.expires_at,
-                   coalesce(case when l.expires_at <= v_now then l.reason end, tenure.barred(s, u, p)) as reason
+                   coalesce(case when l.expires_at <= v_now then l.reason end,
+                            (select tenure.barred(s, u, p) from tenure.users u where u.id = s.user_id)) as reason
               from tenure.sessions s
               join tenure.policies p on p.kind = s.kind
-              left join tenure.users u on u.id = s.user_id
              cross join lateral tenure.limits(s, p) l
              where (s.due_at, s.id) > (p_from, p_from_id)
                and s.due_at <= v_now
