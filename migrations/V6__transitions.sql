@@ -176,28 +176,35 @@ $$;
 comment on function tenure.rotate(uuid, bytea) is 'Replaces the token of a live session; false when it is over.';
 
 -- tenure.end_outdated: ends the sessions whose user's state ends them, whatever snapshot the change of the user ran under.
+-- One that was over already ends as what it was, by the store itself (A11).
 create function tenure.end_outdated(p_user_id bigint) returns bigint
     language plpgsql
     as $$
 declare
-    v_ids     uuid[];
+    v_now     timestamptz := tenure.now();
+    v_due     uuid[];
+    v_causes  text[];
+    v_ats     timestamptz[];
+    v_barred  uuid[];
     v_reasons text[];
 begin
     -- end_outdated_pick
-    select array_agg(d.id order by d.id), array_agg(d.reason order by d.id)
-      into v_ids, v_reasons
-      from (select s.id, tenure.barred(s, u, p) as reason
+    select array_agg(d.id order by d.id) filter (where d.due), array_agg(d.cause order by d.id) filter (where d.due),
+           array_agg(d.expires_at order by d.id) filter (where d.due),
+           array_agg(d.id order by d.id) filter (where not d.due), array_agg(d.reason order by d.id) filter (where not d.due)
+      into v_due, v_causes, v_ats, v_barred, v_reasons
+      from (select s.id, l.expires_at <= v_now as due, l.reason as cause, l.expires_at, tenure.barred(s, u, p) as reason
               from tenure.sessions s
               join tenure.users u    on u.id = s.user_id
               join tenure.policies p on p.kind = s.kind
+             cross join lateral tenure.limits(s, p) l
              where s.user_id = p_user_id
                and tenure.barred(s, u, p) is not null
              order by s.id
                for update of s) d;
-    if v_ids is null then
-        return 0;
-    end if;
-    return tenure.end_sessions(v_ids, v_reasons, array_fill(tenure.now(), array[cardinality(v_ids)]), tenure.actor());
+    return coalesce(case when v_due is not null then tenure.end_sessions(v_due, v_causes, v_ats, 'tenure') end, 0)
+         + coalesce(case when v_barred is not null
+                         then tenure.end_sessions(v_barred, v_reasons, array_fill(v_now, array[cardinality(v_barred)]), tenure.actor()) end, 0);
 end
 $$;
 comment on function tenure.end_outdated(bigint) is

@@ -190,9 +190,11 @@ create function tenure.settle_policy_change(p_old tenure.policies[]) returns voi
 declare
     v_now      timestamptz := tenure.now();
     v_kinds    text[];
+    v_due      uuid[];
+    v_causes   text[];
+    v_ats      timestamptz[];
     v_ids      uuid[];
     v_reasons  text[];
-    v_ats      timestamptz[];
     v_live     bigint;
 begin
     select array_agg(p.kind)
@@ -227,13 +229,13 @@ begin
 
     if v_ids is not null then
         -- policy_change_judge: judged again under the row locks, so that activity recorded meanwhile counts.
-        select array_agg(d.id order by d.id), array_agg(d.reason order by d.id), array_agg(d.at order by d.id)
-          into v_ids, v_reasons, v_ats
-          from (select s.id,
-                       case when was.expires_at <= v_now     then was.reason
-                            when becomes.expires_at <= v_now then becomes.reason
-                            else 'inactivated' end as reason,
-                       case when was.expires_at <= v_now then was.expires_at else v_now end as at
+        -- What was over already ends as what it was, by the store itself; the rest by whoever made the change.
+        select array_agg(d.id order by d.id) filter (where d.was_over), array_agg(d.was_reason order by d.id) filter (where d.was_over),
+               array_agg(d.was_at order by d.id) filter (where d.was_over),
+               array_agg(d.id order by d.id) filter (where not d.was_over), array_agg(d.reason order by d.id) filter (where not d.was_over)
+          into v_due, v_causes, v_ats, v_ids, v_reasons
+          from (select s.id, was.expires_at <= v_now as was_over, was.reason as was_reason, was.expires_at as was_at,
+                       case when becomes.expires_at <= v_now then becomes.reason else 'inactivated' end as reason
                   from tenure.sessions s
                   join unnest(p_old) o   on o.kind = s.kind
                   join tenure.policies p on p.kind = s.kind
@@ -244,8 +246,11 @@ begin
                    and (was.expires_at <= v_now or becomes.expires_at <= v_now or (p.refuse_inactive and u.id is not null))
                  order by s.id
                    for update of s) d;
+        if v_due is not null then
+            perform tenure.end_sessions(v_due, v_causes, v_ats, 'tenure');
+        end if;
         if v_ids is not null then
-            perform tenure.end_sessions(v_ids, v_reasons, v_ats, tenure.actor());
+            perform tenure.end_sessions(v_ids, v_reasons, array_fill(v_now, array[cardinality(v_ids)]), tenure.actor());
         end if;
     end if;
 
