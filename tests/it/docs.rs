@@ -16,7 +16,10 @@ fn make_targets() -> Vec<String> {
 fn the_readmes_two_commands_are_what_ci_runs() {
     let (readme, makefile, ci) = (read("README.md"), read("Makefile"), read(".ci/run"));
     for command in ["make demo", "make test"] {
-        assert!(readme.lines().any(|line| line.trim() == command || line.trim().starts_with(&format!("{command} "))), "{command}");
+        assert!(
+            readme.lines().any(|line| line.trim() == command || line.trim().starts_with(&format!("{command} "))),
+            "{command}"
+        );
     }
     let check = makefile.lines().find(|line| line.starts_with("check:")).unwrap();
     assert!(check.split_whitespace().any(|word| word == "test"), "make check runs make test");
@@ -26,7 +29,9 @@ fn the_readmes_two_commands_are_what_ci_runs() {
 #[test]
 fn every_make_command_a_document_names_exists() {
     let targets = make_targets();
-    for document in ["README.md", "docs/ARCHITECTURE.md", "docs/GUARANTEES.md", "docs/OPERATIONS.md", "docs/SEMANTICS.md", "docs/FAULTS.md"] {
+    for document in
+        ["README.md", "docs/ARCHITECTURE.md", "docs/GUARANTEES.md", "docs/OPERATIONS.md", "docs/SEMANTICS.md", "docs/FAULTS.md"]
+    {
         for line in read(document).lines().filter(|line| line.trim_start().starts_with("make ")) {
             let target = line.split_whitespace().nth(1).unwrap();
             assert!(targets.iter().any(|known| known == target), "{document}: make {target}");
@@ -36,7 +41,9 @@ fn every_make_command_a_document_names_exists() {
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    for document in ["README.md", "docs/ARCHITECTURE.md", "docs/GUARANTEES.md", "docs/OPERATIONS.md", "docs/SEMANTICS.md", "docs/FAULTS.md"] {
+    for document in
+        ["README.md", "docs/ARCHITECTURE.md", "docs/GUARANTEES.md", "docs/OPERATIONS.md", "docs/SEMANTICS.md", "docs/FAULTS.md"]
+    {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(document).parent().unwrap().to_owned();
         let text = read(document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

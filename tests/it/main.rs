@@ -4,5 +4,5 @@
 mod docs;
 mod migrations;
 mod races;
-mod smoke;
+mod rules;
 mod support;
