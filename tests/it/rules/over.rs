@@ -268,6 +268,7 @@ async fn rule_e3_one_answer_for_everything_unknown() {
         connections: 2,
         node: Some("node-1".into()),
         allow_plaintext: true,
+        allow_lossy: true,
     })
     .unwrap();
     for activity in [Activity::User, Activity::Passive] {
