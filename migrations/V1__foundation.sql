@@ -105,3 +105,15 @@ begin
 end
 $$;
 comment on function tenure.refuse_truncate() is 'Refuses TRUNCATE where triggers must see every row.';
+
+-- The history of migrations lives in schema public, under the stock tool's own unqualified name. A database user called tenure
+-- finds schema tenure first in its search path, where the tool would begin a second, empty history: this view leads it back.
+do $$
+begin
+    if to_regclass('public.refinery_schema_history') is not null then
+        create view tenure.refinery_schema_history as select * from public.refinery_schema_history;
+        comment on view tenure.refinery_schema_history is
+            'public.refinery_schema_history, for a migration tool that connects as a user called tenure.';
+    end if;
+end
+$$;

@@ -82,8 +82,7 @@ async fn rule_c4_five_sweeping_processes_killed_at_random_end_each_session_exact
 async fn fault_c31_fault_c32_a_touch_around_the_deadline_is_counted_or_refused_never_both() {
     let db = Db::with(Clock::Real).await;
     let sessions = rounds(5_000);
-    // Their idle deadlines pass one after the other while the touches run.
-    db.crowd(Crowd { sessions, users: 50, oldest: 1799, youngest: 1797 }).await;
+    db.crowd(Crowd { sessions, users: 50, oldest: 1700, youngest: 1600 }).await;
     let tokens = db.tokens(sessions).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let sweepers: Vec<_> = (0..2)
@@ -96,6 +95,14 @@ async fn fault_c31_fault_c32_a_touch_around_the_deadline_is_counted_or_refused_n
             })
         })
         .collect();
+    // From now on their idle deadlines pass one after the other, about as fast as the touches come.
+    db.sql(&format!(
+        "update tenure.sessions s set created_at = x.at, anchor_at = x.at, due_at = x.at + interval '30 minutes'
+           from (select id, tenure.now() - interval '30 minutes' + random() * {sessions} * interval '0.4 milliseconds' as at
+                   from tenure.sessions offset 0) x
+          where x.id = s.id"
+    ))
+    .await;
     let (mut accepted, mut refused) = (0, 0);
     let mut random = StdRng::seed_from_u64(31);
     let mut order: Vec<_> = (0..tokens.len()).collect();
