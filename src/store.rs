@@ -23,9 +23,9 @@ pub use connect::{ConnectError, ConnectSettings};
 pub use events::{Event, EventFilter};
 pub use keys::KeyRecord;
 pub use list::{ListFilter, Page, StateFilter};
+pub use migrate::{MigrateError, Migrated, SchemaStatus, migrate, migrate_within, status};
 #[cfg(feature = "cli")]
 pub use migrate::{create_database, drop_database};
-pub use migrate::{MigrateError, Migrated, SchemaStatus, migrate, migrate_within, status};
 pub use nodes::{NodeRecord, Registration};
 pub use properties::Property;
 pub use rows::LiveRow;
