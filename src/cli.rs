@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::Error;
 use crate::store::{ConnectError, MigrateError};
 
-/// A persistent, multi-node session store on `PostgreSQL`.
+/// A persistent, multi-node session store on PostgreSQL.
 #[derive(Debug, Parser)]
 #[command(
     name = "tenure",
@@ -43,9 +43,10 @@ struct Global {
     /// postgres://USER:PASSWORD@HOST:PORT/DATABASE; better in the environment than on the command line, which others can read.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
-    /// Where the embedded `PostgreSQL` lives, which is used when there is no database URL.
-    #[arg(long, global = true, env = "TENURE_DATA_DIR", default_value = "tenure-data", value_name = "FOLDER")]
-    data_dir: PathBuf,
+    /// Where the embedded PostgreSQL lives, which is used when there is no database URL: ./tenure-data, or
+    /// /var/lib/tenure-data for root in a folder that others may not enter.
+    #[arg(long, global = true, env = "TENURE_DATA_DIR", value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
     /// Accept an unencrypted link to a database on another machine.
     #[arg(long, global = true, env = "TENURE_ALLOW_PLAINTEXT_DATABASE")]
     allow_plaintext_database: bool,
@@ -57,9 +58,16 @@ struct Global {
     json: bool,
 }
 
+impl Global {
+    /// The folder of the embedded PostgreSQL.
+    fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| crate::embedded::default_data_dir("tenure-data".as_ref()))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show three nodes sharing sessions: real traffic on an embedded `PostgreSQL`.
+    /// Show three nodes sharing sessions: real traffic on an embedded PostgreSQL.
     Demo(demo::DemoArgs),
     /// Run a node: the HTTP API, the sweeper, the heartbeat.
     Serve(serve::ServeArgs),

@@ -1,4 +1,4 @@
-//! An embedded `PostgreSQL`: started from the machine's own server binaries when no `DATABASE_URL`
+//! An embedded PostgreSQL: started from the machine's own server binaries when no `DATABASE_URL`
 //! is given, shared by every Tenure process on the same data directory, stopped by the last one.
 //!
 //! What lies in the data directory:
@@ -33,8 +33,9 @@ mod user;
 mod waiting;
 
 use std::fmt;
-use std::fs::File;
-use std::path::Path;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 pub use binaries::Binaries;
 pub use error::EmbeddedError;
@@ -44,6 +45,19 @@ use layout::Layout;
 
 /// What a long step is doing now, one sentence; called from any step that takes longer than a blink.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
+/// A folder for data when nobody named one: `folder` itself, or the one of its name in /var/lib when root works below a folder
+/// that the server's user may not enter, as /root is.
+#[must_use]
+pub fn default_data_dir(folder: &Path) -> PathBuf {
+    let others_enter = |dir: &Path| fs::metadata(dir).is_ok_and(|found| found.mode() & 0o001 != 0);
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let reachable = absolute.ancestors().skip(1).filter(|dir| dir.exists()).all(others_enter);
+    match (rustix::process::geteuid().is_root() && !reachable, absolute.file_name()) {
+        (true, Some(name)) => Path::new("/var/lib").join(name),
+        _ => folder.to_owned(),
+    }
+}
 
 /// This process's share of the embedded server of one data directory.
 ///

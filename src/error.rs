@@ -35,7 +35,7 @@ impl Error {
         Refusal { status, code: code.into(), message: message.into(), advice: advice.into() }.into()
     }
 
-    /// The store cannot know now: `PostgreSQL` is away, or too slow. Ask again in a second.
+    /// The store cannot know now: PostgreSQL is away, or too slow. Ask again in a second.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(Box::new(Cause::Unavailable(source.into())))
     }
@@ -67,7 +67,7 @@ impl Error {
         self.refusal().is_some_and(|refusal| refusal.status == 404)
     }
 
-    /// Whether `PostgreSQL` was away: the caller must not take it for an ended session (E3).
+    /// Whether PostgreSQL was away: the caller must not take it for an ended session (E3).
     pub fn is_unavailable(&self) -> bool {
         matches!(&*self.0, Cause::Unavailable(_))
     }

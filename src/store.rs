@@ -1,4 +1,4 @@
-//! `PostgreSQL`, behind typed calls: the only room that speaks SQL.
+//! PostgreSQL, behind typed calls: the only room that speaks SQL.
 //!
 //! Every statement begins with a comment naming it, as `pg_stat_statements` and the logs will show it.
 

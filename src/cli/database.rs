@@ -28,7 +28,7 @@ impl Database {
             return Ok(Self { settings: settings(url), embedded: None });
         }
         let spinner = spinner();
-        let embedded = Embedded::start(&global.data_dir, &|step| spinner.set_message(step.to_owned())).await?;
+        let embedded = Embedded::start(&global.data_dir(), &|step| spinner.set_message(step.to_owned())).await?;
         let settings = settings(embedded.url());
         let migrated = migrate(&settings, &|step| spinner.set_message(step.to_owned())).await;
         spinner.finish_and_clear();

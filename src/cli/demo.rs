@@ -1,4 +1,4 @@
-//! `tenure demo`: three node processes on one embedded `PostgreSQL`, real clients over HTTP, and a story told live.
+//! `tenure demo`: three node processes on one embedded PostgreSQL, real clients over HTTP, and a story told live.
 
 mod client;
 mod nodes;
@@ -31,7 +31,7 @@ pub(super) struct DemoArgs {
 /// Runs in a database of its own, so that demos side by side, and real data in the same folder, never meet.
 pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<(), Failure> {
     let spinner = spinner();
-    let embedded = Embedded::start(&global.data_dir, &|step| spinner.set_message(step.to_owned())).await?;
+    let embedded = Embedded::start(&global.data_dir(), &|step| spinner.set_message(step.to_owned())).await?;
     let name = format!("tenure_demo_{}", std::process::id());
     let settings = ConnectSettings {
         url: database_url(&embedded.url(), &name),

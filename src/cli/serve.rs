@@ -23,7 +23,7 @@ pub(super) struct ServeArgs {
     /// Name of this node in lists; the host's name when left out.
     #[arg(long, env = "TENURE_NODE", value_name = "NAME")]
     node: Option<String>,
-    /// Connections to `PostgreSQL`, 2 to 200.
+    /// Connections to PostgreSQL, 2 to 200.
     #[arg(long, env = "TENURE_CONNECTIONS", default_value_t = 10)]
     connections: u32,
     /// Address that other nodes and the console show; the listening address when left out.

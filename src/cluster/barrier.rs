@@ -1,6 +1,6 @@
 //! The barrier: after it returns, no node accepts what was ended before it.
 //!
-//! Nodes keep no session in memory: every check reads `PostgreSQL`, so a committed ending is known to all of them at once and
+//! Nodes keep no session in memory: every check reads PostgreSQL, so a committed ending is known to all of them at once and
 //! the barrier acknowledges for every registered node without waiting.
 
 use serde::Serialize;

@@ -40,7 +40,7 @@ pub enum EmbeddedError {
         /// How to install that version here.
         hint: String,
     },
-    /// The data directory's name cannot be handed to `PostgreSQL`.
+    /// The data directory's name cannot be handed to PostgreSQL.
     #[error(
         "the data directory {path:?} has a name that PostgreSQL cannot take (not UTF-8, or with \
         control characters); choose another with --data-dir"

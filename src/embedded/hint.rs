@@ -1,4 +1,4 @@
-//! What to do about an error: how to install `PostgreSQL` here, how to mend a file step.
+//! What to do about an error: how to install PostgreSQL here, how to mend a file step.
 
 use std::fs;
 use std::io;

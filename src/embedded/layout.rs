@@ -92,7 +92,7 @@ pub(super) fn identifier(cluster: &Path) -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// A line break would split `PostgreSQL`'s own pid file, and its tools print paths as text.
+/// A line break would split PostgreSQL's own pid file, and its tools print paths as text.
 fn check_name(dir: &Path) -> Result<(), EmbeddedError> {
     match dir.to_str() {
         Some(name) if !name.chars().any(char::is_control) => Ok(()),

@@ -34,7 +34,7 @@ pub(super) fn state(cluster: &Path) -> Result<State, EmbeddedError> {
 }
 
 /// Removes the pid file of a server that is gone: after a reboot its number may be some other
-/// process's, and `PostgreSQL` would then refuse to start. Only for those who hold the log's lock.
+/// process's, and PostgreSQL would then refuse to start. Only for those who hold the log's lock.
 pub(super) fn forget(cluster: &Path) -> Result<(), EmbeddedError> {
     let path = pid_file(cluster);
     match fs::remove_file(&path) {
@@ -43,7 +43,7 @@ pub(super) fn forget(cluster: &Path) -> Result<(), EmbeddedError> {
     }
 }
 
-/// True when the pid file would keep `PostgreSQL` from starting although no server runs: it names a
+/// True when the pid file would keep PostgreSQL from starting although no server runs: it names a
 /// living process that is not the server, or nothing, cut off by a full disk or a crash.
 pub(super) fn is_misleading(cluster: &Path) -> bool {
     let Ok(text) = fs::read_to_string(pid_file(cluster)) else {

@@ -1,5 +1,5 @@
 //! The user the server runs as: the caller, or an unprivileged one when the caller is root, whom
-//! `PostgreSQL` refuses to serve.
+//! PostgreSQL refuses to serve.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! Connections: what is asked of every session with `PostgreSQL`, and which databases are refused.
+//! Connections: what is asked of every session with PostgreSQL, and which databases are refused.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct ConnectSettings {
 /// Why no connection was made; the URL, which may hold a password, is never part of it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Not a `PostgreSQL` URL.
+    /// Not a PostgreSQL URL.
     #[error("The database URL cannot be read: {0}. Write postgres://USER:PASSWORD@HOST:PORT/DATABASE.")]
     Url(String),
     /// A remote server without verified encryption.

@@ -54,7 +54,7 @@ fn hint(error: &dyn sqlx::error::DatabaseError) -> String {
     error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.hint()).unwrap_or_default().to_owned()
 }
 
-/// Runs a statement again after a deadlock or serialization failure: `PostgreSQL` rolled it back and asks for just that.
+/// Runs a statement again after a deadlock or serialization failure: PostgreSQL rolled it back and asks for just that.
 pub(super) async fn retrying<T, F, Fut>(mut run: F) -> Result<T, Error>
 where
     F: FnMut() -> Fut,

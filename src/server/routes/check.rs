@@ -19,7 +19,7 @@ pub(in crate::server) struct CheckRequest {
     token: String,
     /// What the request is (A1); null counts as a browser action or API call.
     activity: Option<String>,
-    /// Ask `PostgreSQL` even where memory could answer. Every check does, so it changes nothing.
+    /// Ask PostgreSQL even where memory could answer. Every check does, so it changes nothing.
     strict: Option<bool>,
     /// Open a transaction: the session shows as active until it is closed.
     transaction: Option<bool>,

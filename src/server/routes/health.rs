@@ -17,13 +17,13 @@ pub(in crate::server) struct Health {
     status: &'static str,
 }
 
-/// The process answers; says nothing about `PostgreSQL`.
+/// The process answers; says nothing about PostgreSQL.
 #[utoipa::path(get, path = "/healthz", security(()), responses((status = 200, body = Health)))]
 pub(super) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// The node should get traffic: `PostgreSQL` answers and it is not draining.
+/// The node should get traffic: PostgreSQL answers and it is not draining.
 #[utoipa::path(get, path = "/readyz", security(()), responses((status = 200, body = Health), (status = 503, body = Problem)))]
 pub(super) async fn readyz(State(app): AppState) -> Result<Json<Health>, Problem> {
     if app.manager.node().is_some_and(|node| node.is_draining()) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use tenure::embedded::{Binaries, Embedded};
+use tenure::embedded::{Binaries, Embedded, default_data_dir};
 
 /// URL of a superuser's database on the server that this run uses.
 pub fn url() -> &'static str {
@@ -35,7 +35,7 @@ async fn start() -> String {
 }
 
 fn data_dir() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("postgres-for-tests")
+    default_data_dir(&PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tenure-tests"))
 }
 
 /// Starts this binary once more as a guardian: it holds a share of the server and gives it back when this process has
