@@ -6,6 +6,10 @@ cd "$(dirname "$0")/.."
 root=$(pwd)
 bin=$(scripts/install-postgres.sh --print)
 data=$root/target/dev-postgres
+# Root's home is closed to the server's user.
+if [ "$(id -u)" = 0 ] && ! setpriv --reuid=postgres --regid=postgres --clear-groups test -x "$root"; then
+    data=/var/lib/tenure-dev
+fi
 port=${TENURE_DEV_PORT:-54329}
 name=${1:-tenure_dev}
 
