@@ -95,6 +95,9 @@ impl Store {
     }
 
     /// Creates or replaces a user; `true` when created. Returns how many sessions ended with it.
+    ///
+    /// A replaced user is locked out as asked, not as `excluded` says: there the row trigger has already judged the user as
+    /// a new one, and would lock out somebody who is inactive as before (U2).
     pub async fn put_user(&self, user: &User, actor: Actor<'_>) -> Result<(bool, i64)> {
         let mut transaction = self.begin_long(actor, false).await?;
         let created = sqlx::query!(
@@ -102,7 +105,7 @@ impl Store {
             insert into tenure.users (name, display_name, active, locked_out, roles, homepage_refresh_minutes)
             values ($1, $2, $3, $4, $5, $6)
             on conflict (lower(name collate "und-x-icu")) do update
-               set display_name = excluded.display_name, active = excluded.active, locked_out = excluded.locked_out,
+               set display_name = excluded.display_name, active = excluded.active, locked_out = $4,
                    roles = excluded.roles, homepage_refresh_minutes = excluded.homepage_refresh_minutes
             returning xmax = 0 as "created!""#,
             user.name,
