@@ -166,6 +166,33 @@ comment on column reporting.node_health.beat_at            is 'Last heartbeat.';
 comment on column reporting.node_health.lease_expires_at   is 'When it must stop trusting its memory without another heartbeat.';
 comment on column reporting.node_health.sweep_late_seconds is 'Seconds since its sweeper last had nothing left to do.';
 
+-- The views of schema tenure show columns of tables under their own names: those carry the comments of the tables.
+do $$
+declare
+    v_column record;
+begin
+    for v_column in
+        select distinct on (a.attrelid, a.attnum) a.attrelid::regclass as view, a.attname as name, col_description(f.attrelid, f.attnum) as comment
+          from (values ('tenure.open_transactions'::regclass, 'tenure.transactions'::regclass,       1),
+                       ('tenure.live',                        'tenure.sessions',                     1),
+                       ('tenure.live',                        'reporting.live_sessions',             2),
+                       ('tenure.session_facts',               'tenure.sessions',                     1),
+                       ('tenure.session_facts',               'tenure.session_attributes',           2),
+                       ('tenure.session_facts',               'tenure.policies',                     3),
+                       ('tenure.session_facts',               'reporting.live_sessions',             4)) as source (view, shows, place)
+          join pg_attribute a on a.attrelid = source.view and a.attnum > 0
+          join pg_attribute f on f.attrelid = source.shows and f.attname = a.attname
+         order by a.attrelid, a.attnum, source.place
+    loop
+        execute format('comment on column %s.%I is %L', v_column.view, v_column.name, v_column.comment);
+    end loop;
+end
+$$;
+comment on column tenure.live.user_name          is 'User name; null for guests.';
+comment on column tenure.session_facts.user_name is 'User name; null for guests.';
+comment on column tenure.session_facts.barred    is 'Why the user''s state alone ends it; null when it does not.';
+comment on column tenure.session_facts.now       is 'The database''s time of the reading.';
+
 -- Functions are for their owner; a view's functions, which run as its reader, are granted by name.
 revoke execute on all functions in schema tenure from public;
 
