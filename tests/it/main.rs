@@ -4,5 +4,8 @@
 mod docs;
 mod migrations;
 mod races;
+mod layering;
+mod limits_agree;
 mod rules;
+mod schema_rules;
 mod support;
