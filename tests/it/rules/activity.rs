@@ -189,6 +189,22 @@ async fn rule_a7_forward_only() {
     assert_eq!(everything(&db).await, ended);
 }
 
+#[tokio::test]
+async fn rule_a7_requests_that_overtake_each_other() {
+    let db = stopped().await;
+    at(&db, "10:00").await;
+    let session = create(&db, user()).await;
+    let mut faster = db.connection().await;
+    sqlx::raw_sql("begin; update tenure.sessions set anchor_at = '2027-06-01 10:07+00'").execute(&mut faster).await.unwrap();
+    at(&db, "10:05").await;
+    let (store, token) = (db.store.clone(), session.token.reveal().to_owned());
+    let slower = tokio::spawn(async move { store.check(&token, Some(Activity::User), ADMIN).await.map(drop) });
+    blocked(&db).await;
+    sqlx::raw_sql("commit").execute(&mut faster).await.unwrap();
+    slower.await.unwrap().unwrap();
+    assert_eq!(view(&db, &session).await.last_activity_at, t("10:07"), "the later activity stands, whoever commits last");
+}
+
 fn remembered() -> CreateSession {
     CreateSession { remember_me: Some(true), homepage_refresh_minutes: Some(5), ..user() }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tenure::session::Activity;
-use tenure::store::{ListFilter, Registration, StateFilter, SweepPosition};
+use tenure::store::{CheckOutcome, ListFilter, Registration, StateFilter, SweepPosition};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -106,6 +106,32 @@ async fn rule_c3_ended_is_ended_everywhere() {
     }
     let unasked = one.create(&user().validate().unwrap(), ADMIN).await.unwrap();
     assert!(one.terminate(unasked.session.id, false, ADMIN).await.unwrap().barrier.is_none());
+}
+
+#[tokio::test]
+async fn rule_c3_a_check_that_waits_for_the_termination() {
+    let db = stopped().await;
+    for passive in [false, true] {
+        let session = create(&db, user()).await;
+        let mut operator = db.connection().await;
+        sqlx::raw_sql(AssertSqlSafe(format!("begin; select tenure.terminate('{}')", session.session.id)))
+            .execute(&mut operator)
+            .await
+            .unwrap();
+        if passive {
+            // Not yet committed, not yet ended; a passive check waits for nobody.
+            check(&db, &session, Activity::Passive).await;
+            sqlx::raw_sql("commit").execute(&mut operator).await.unwrap();
+        } else {
+            let (store, token) = (db.store.clone(), session.token.reveal().to_owned());
+            let waiting = tokio::spawn(async move { store.check(&token, Some(Activity::User), ADMIN).await.unwrap() });
+            blocked(&db).await;
+            sqlx::raw_sql("commit").execute(&mut operator).await.unwrap();
+            let outcome = waiting.await.unwrap();
+            assert!(matches!(outcome, CheckOutcome::Over(_)), "{outcome:?}");
+        }
+        assert_eq!(ending(&db, &session).await.0, "terminated");
+    }
 }
 
 #[tokio::test]

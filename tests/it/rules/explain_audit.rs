@@ -61,7 +61,13 @@ async fn rule_x1_explain_a_live_session() {
     assert_eq!(explained.binding, Some("remember_me"));
     assert!(!candidate(&explained, "idle").applies);
     assert_eq!(candidate(&explained, "remember_me").name, "glide.ui.user_cookie.life_span_in_days");
+    let both = create(&db, CreateSession { remember_me: Some(true), idle_limit_minutes: Some(9), ..user() }).await;
+    let explained = explain(&db, &both).await;
+    let idle = candidate(&explained, "idle");
+    assert_eq!((idle.applies, idle.source), (false, "override"));
+    assert!(idle.why.contains("Remember Me"), "why it does not apply: {}", idle.why);
     set(&db, "glide.ui.forgetme", "true").await;
+    assert!(candidate(&explain(&db, &both).await, "idle").why.contains("its own idle limit"));
     let explained = explain(&db, &remembered).await;
     assert_eq!(explained.binding, Some("idle"));
     assert!(candidate(&explained, "remember_me").why.contains("glide.ui.forgetme"));

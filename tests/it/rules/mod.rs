@@ -9,6 +9,8 @@ mod over;
 mod properties;
 mod users;
 
+use std::time::Duration;
+
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sqlx::AssertSqlSafe;
 use tenure::error::{Error, Refusal};
@@ -166,4 +168,16 @@ async fn everything(db: &Db) -> String {
 
 async fn listed(db: &Db, state: StateFilter) -> Vec<SessionView> {
     db.store.list(&ListFilter { state, limit: 500, ..Default::default() }).await.unwrap().items
+}
+
+/// Waits until a statement of this database waits for a lock.
+async fn blocked(db: &Db) {
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while db.count(waiting).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("nothing waited for the lock");
 }

@@ -76,6 +76,17 @@ async fn rule_a11_lengthening_and_tightening() {
     assert_eq!(ending(&db, &first).await, ("idle", t("10:30")));
     assert_eq!(check(&db, &second, Activity::Passive).await.session.idle_deadline_at, Some(t("11:02")));
 
+    // To the microsecond: due at the instant of the change is due.
+    for (clock, lives) in [("10:29:59.999999", true), ("10:30", false)] {
+        let db = stopped().await;
+        at(&db, "10:00").await;
+        let session = create(&db, user()).await;
+        at(&db, clock).await;
+        set(&db, "glide.ui.session_timeout", "60").await;
+        at(&db, "10:59:59.999999").await;
+        assert_eq!(matches!(verdict(&db, &session, Activity::Passive).await, Verdict::Live(_)), lives, "{clock}");
+    }
+
     let db = stopped().await;
     at(&db, "10:00").await;
     let first = create(&db, user()).await;
@@ -118,14 +129,22 @@ async fn rule_a11_the_earliest_limit_is_the_reason() {
 
 #[tokio::test]
 async fn rule_a11_whoever_ends_it_says_the_same() {
-    // Sweeper, check, reader, termination, sign-out, rotation and the job after a tightening agree on reason and instant.
-    for by in ["sweep", "check", "read", "terminate", "sign_out", "rotate", "lower", "sign_in"] {
+    // Sweeper, check, reader, termination, sign-out, rotation and the job after a tightening agree on reason and instant,
+    // from the deadline itself on.
+    for (number, by) in ["sweep", "check", "read", "terminate", "sign_out", "rotate", "lower", "sign_in"].iter().enumerate() {
         let db = stopped().await;
         at(&db, "10:00").await;
         let session = create(&db, guest()).await;
         let id = session.session.id;
-        at(&db, "10:45").await;
-        match by {
+        let owe = "update tenure.policies set lowering_pass = 2, lowering_from = tenure.now() where kind = 'guest'";
+        at(&db, "10:29:59.999999").await;
+        assert_eq!(db.store.sweep(SweepPosition::START, 10).await.unwrap().ended, 0);
+        db.sql(owe).await;
+        assert_eq!(db.store.lower_deadlines(10).await.unwrap().unwrap().ended, 0);
+        assert_eq!(db.count(&format!("select tenure.end_due('{id}')::int::bigint")).await, 0);
+        assert_eq!(view(&db, &session).await.state, "live");
+        at(&db, if number % 2 == 0 { "10:30" } else { "10:45" }).await;
+        match *by {
             "sweep" => assert_eq!(db.store.sweep(SweepPosition::START, 10).await.unwrap().ended, 1),
             "check" => drop(over(&db, &session, Activity::User).await),
             "read" => drop(view(&db, &session).await),
@@ -133,7 +152,7 @@ async fn rule_a11_whoever_ends_it_says_the_same() {
             "sign_out" => assert!(db.manager.sign_out(id, ADMIN).await.unwrap().guest.is_none()),
             "rotate" => assert_eq!(refused(db.manager.rotate(id, ADMIN).await), (409, "session_ended".into())),
             "lower" => {
-                db.sql("update tenure.policies set lowering_pass = 2, lowering_from = tenure.now() where kind = 'guest'").await;
+                db.sql(owe).await;
                 assert_eq!(db.store.lower_deadlines(10).await.unwrap().unwrap().ended, 1);
             }
             _ => drop(create(&db, CreateSession { guest_token: Some(session.token.reveal().into()), ..user() }).await),

@@ -1,7 +1,5 @@
 //! Section 6: users.
 
-use std::time::Duration;
-
 use sqlx::Connection;
 use tenure::session::{Activity, ApiKey};
 use tenure::store::{User, UserPatch};
@@ -186,18 +184,6 @@ async fn rule_u4_by_whatever_way() {
     assert_eq!(db.count("select epoch from tenure.users").await, 1);
 }
 
-/// Waits until a statement of this database waits for a lock.
-async fn blocked(db: &Db) {
-    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    tokio::time::timeout(Duration::from_secs(20), async {
-        while db.count(waiting).await == 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .expect("nothing waited for the lock");
-}
-
 #[tokio::test]
 async fn rule_u4_a_sign_in_that_races_with_a_lock_out() {
     // The lock-out is first: the sign-in waits for it and is refused.
@@ -268,7 +254,13 @@ async fn rule_u5_terminating_is_not_locking_out() {
     assert_eq!(text(&db, "select u::text from tenure.users u").await, before);
     check(&db, &others[0], Activity::User).await;
     assert_eq!(ending(&db, &others[1]).await.0, "terminated");
-    create(&db, user()).await;
+    let last = create(&db, user()).await;
+    db.sql(&format!("select tenure.terminate('{}', 'maintenance')", others[0].session.id)).await;
+    assert_eq!(ending(&db, &others[0]).await.0, "maintenance");
+    for reason in ["idle", "max_life", "locked_out", "inactivated", "", "because"] {
+        let statement = format!("select tenure.terminate('{}', '{reason}')", last.session.id);
+        assert_eq!(refused_sql(&db, &statement).await, ("TN422".into(), "unknown_reason".into()), "no decision: {reason}");
+    }
     assert_eq!(refused(db.manager.terminate(uuid::Uuid::nil(), true, ADMIN).await), (404, "unknown_session".into()));
 }
 
