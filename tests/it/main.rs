@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, dead_code)]
 
 mod docs;
-mod migrations;
-mod races;
 mod layering;
 mod limits_agree;
+mod migrations;
+mod plans;
+mod races;
 mod rules;
+mod scale;
 mod schema_rules;
 mod support;

@@ -10,13 +10,12 @@ use super::Db;
 
 /// The full number when `TENURE_TEST_LONG` is set, else a tenth.
 pub fn rounds(full: u32) -> u32 {
-    if long() { full } else { full / 10 }
+    if std::env::var_os("TENURE_TEST_LONG").is_some() { full } else { full / 10 }
 }
 
-/// Whether this is the long run.
-pub fn long() -> bool {
-    std::env::var_os("TENURE_TEST_LONG").is_some()
-}
+/// Who measures pruning write-locks this, who loads many rows read-locks it: a long writing transaction holds back what may
+/// be pruned, in whatever database of the server it runs.
+pub static CALM: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
 
 /// Sessions to make.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +34,7 @@ impl Db {
     /// Makes the sessions of a crowd with attributes; the due date follows the idle limit in force.
     pub async fn crowd(&self, crowd: Crowd) {
         let Crowd { sessions, users, oldest, youngest } = crowd;
+        let _loading = CALM.read().await;
         let mut connection = self.connection().await;
         // One statement: what is not there is made, without the events of ordinary sign-ins.
         sqlx::raw_sql(AssertSqlSafe(format!(

@@ -6,5 +6,5 @@ mod database;
 mod server;
 
 pub use child::Process;
-pub use crowd::{Crowd, rounds};
+pub use crowd::{CALM, Crowd, rounds};
 pub use database::{Clock, Db, settings};

@@ -1,0 +1,219 @@
+//! Large numbers: a tightened policy over a million sessions, a lock-out of a hundred thousand, a sweep amid dead rows.
+//! A tenth of each in ordinary runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sqlx::{PgConnection, Row};
+use tenure::maintenance::Sweeper;
+use tenure::session::Activity;
+use tenure::store::{Actor, Store};
+use tokio::task::JoinHandle;
+
+use crate::support::{Clock, Crowd, Db, rounds};
+
+const IDLE: &str = "glide.ui.session_timeout";
+
+/// Counting checks, one after the other, until `stop`: the longest one took.
+fn check_all_the_while(store: Store, tokens: Arc<Vec<String>>, stop: Arc<AtomicBool>, seed: u64) -> JoinHandle<(Duration, u32)> {
+    tokio::spawn(async move {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (mut longest, mut count) = (Duration::ZERO, 0);
+        while !stop.load(Ordering::Relaxed) {
+            let token = &tokens[random.random_range(0..tokens.len())];
+            let asked = Instant::now();
+            store.check(token, Some(Activity::User), Actor("load")).await.unwrap();
+            longest = longest.max(asked.elapsed());
+            count += 1;
+        }
+        (longest, count)
+    })
+}
+
+/// The lowering job and a sweeper, as a node runs them, until nothing is owed; the second pass is due 5 s after the first.
+async fn lower_and_sweep(db: &Db) {
+    let mut sweeper = Sweeper::new(tokio::time::Instant::now());
+    loop {
+        while db.store.lower_deadlines(2_000).await.unwrap().is_some() {}
+        while sweeper.tick(&db.store, tokio::time::Instant::now()).await.unwrap().is_some() {}
+        if db.count("select sum(lowering_pass)::bigint from tenure.policies").await == 0 {
+            return;
+        }
+        db.advance(TimeDelta::seconds(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_a11_a_tightened_limit_over_a_million_sessions_ends_all_that_is_due_and_none_comes_back() {
+    let db = Db::new().await;
+    let sessions = rounds(1_000_000);
+    db.crowd(Crowd { sessions, users: 1_000, oldest: 250, youngest: 1 }).await;
+    // However long that took: the first of them is 10 s from an idle limit of 5 minutes.
+    let age = db.count("select extract(epoch from tenure.now() - min(anchor_at))::bigint from tenure.sessions").await;
+    db.advance(TimeDelta::seconds(290 - age)).await;
+    let mut random = StdRng::seed_from_u64(11);
+    let all = db.tokens(sessions).await;
+    // The youngest tenth is checked while the limit changes.
+    let young = &all[all.len() * 9 / 10..];
+    let tokens: Arc<Vec<String>> = Arc::new((0..1_000).map(|_| young[random.random_range(0..young.len())].1.clone()).collect());
+    let checks = db.store_of(4).await;
+
+    // The best of some: a checker may be put aside by other work on the machine.
+    let (mut change, mut wait) = (Duration::MAX, Duration::MAX);
+    for (attempt, limit) in ["10", "9", "5"].into_iter().enumerate() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let checkers: Vec<_> =
+            (0..2).map(|n| check_all_the_while(checks.clone(), tokens.clone(), stop.clone(), attempt as u64 * 2 + n)).collect();
+        let asked = Instant::now();
+        db.store.set_property(IDLE, limit, false, Actor("operator")).await.unwrap();
+        change = change.min(asked.elapsed());
+        stop.store(true, Ordering::Relaxed);
+        let mut longest = Duration::ZERO;
+        for checker in checkers {
+            let (took, count) = checker.await.unwrap();
+            assert!(count > 0, "nobody checked meanwhile");
+            longest = longest.max(took);
+        }
+        wait = wait.min(longest);
+    }
+    println!("{sessions} sessions: change {change:?}, longest check meanwhile {wait:?}");
+    assert!(change <= Duration::from_secs(2), "the change took {change:?}");
+    assert!(wait <= Duration::from_millis(100), "a check waited {wait:?}");
+
+    // A tenth of them falls due.
+    db.advance(TimeDelta::seconds(30)).await;
+    let asked = Instant::now();
+    lower_and_sweep(&db).await;
+    println!("lowered and swept in {:?}", asked.elapsed());
+    assert!(asked.elapsed() <= Duration::from_secs(60), "{:?}", asked.elapsed());
+    let overdue = "select count(*) from tenure.sessions s where s.due_at > s.anchor_at + interval '5 minutes'";
+    assert_eq!(db.count(overdue).await, 0, "a due date is later than the deadline");
+    let ended = db.count("select count(*) from tenure.ended_sessions").await;
+    assert!(ended > 0, "nothing fell due meanwhile");
+
+    db.advance(TimeDelta::seconds(10)).await;
+    // Raised again in the middle of what falls due: what is over stays over, though no sweeper has come by.
+    let over: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select id from tenure.sessions where anchor_at <= tenure.now() - interval '5 minutes'")
+            .fetch_all(db.pool())
+            .await
+            .unwrap();
+    assert!(!over.is_empty());
+    db.store.unset_property(IDLE, false, Actor("operator")).await.unwrap();
+    let back =
+        sqlx::query("select count(*) from tenure.sessions where id = any ($1)").bind(&over).fetch_one(db.pool()).await.unwrap();
+    assert_eq!(back.get::<i64, _>(0), 0, "sessions came back when the limit was raised");
+    let live = db.count("select count(*) from tenure.live").await;
+    let gone = db.count("select count(*) from tenure.ended_sessions where end_reason = 'idle'").await;
+    assert_eq!(live + gone, i64::from(sessions));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_p5_more_than_10_000_endings_are_refused_with_their_count_unless_forced() {
+    let db = Db::with(Clock::Real).await;
+    let sessions = rounds(200_000);
+    db.crowd(Crowd { sessions, users: 100, oldest: 1200, youngest: 900 }).await;
+    let tokens: Arc<Vec<String>> =
+        Arc::new(db.tokens(sessions).await.into_iter().rev().take(500).map(|(_, token)| token).collect());
+    let stop = Arc::new(AtomicBool::new(false));
+    // They are among those that would end, and have to be answered while it is found out.
+    let checker = check_all_the_while(db.store_of(2).await, tokens, stop.clone(), 5);
+    let refused = db.store.set_property(IDLE, "10", false, Actor("operator")).await.unwrap_err();
+    stop.store(true, Ordering::Relaxed);
+    checker.await.unwrap();
+    let refusal = refused.refusal().unwrap();
+    assert_eq!((refusal.status, &*refusal.code), (409, "too_many_endings"));
+    let named: i64 = refusal.message.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
+    assert!((i64::from(sessions) - 500..=i64::from(sessions)).contains(&named), "{}", refusal.message);
+    assert_eq!(db.count("select count(*) from tenure.ended_sessions").await, 0, "a refused change ended sessions");
+    assert_eq!(db.count("select count(*) from tenure.properties").await, 0);
+
+    let live = db.count("select count(*) from tenure.sessions where anchor_at <= tenure.now() - interval '10 minutes'").await;
+    db.store.set_property(IDLE, "10", true, Actor("operator")).await.unwrap();
+    assert_eq!(
+        db.count("select count(*) from tenure.ended_sessions where end_reason = 'idle' and ended_by = 'operator'").await,
+        live
+    );
+}
+
+async fn idle_buffers(connection: &mut PgConnection) -> i64 {
+    let statement = "explain (analyze, buffers, format json) select * from tenure.sweep((select tenure.now()), '00000000-0000-0000-0000-000000000000', 1000)";
+    let plan: serde_json::Value = sqlx::query_scalar(statement).fetch_one(connection).await.unwrap();
+    let plan = &plan[0]["Plan"];
+    plan["Shared Hit Blocks"].as_i64().unwrap() + plan["Shared Read Blocks"].as_i64().unwrap()
+}
+
+#[tokio::test]
+async fn an_idle_sweep_stays_cheap_while_a_snapshot_keeps_the_dead_rows() {
+    let db = Db::with(Clock::Real).await;
+    let due = rounds(200_000);
+    db.crowd(Crowd { sessions: due, users: 100, oldest: 7200, youngest: 3600 }).await;
+    db.crowd(Crowd { sessions: 1_000, users: 100, oldest: 60, youngest: 1 }).await;
+    let mut analyst = db.connection().await;
+    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from tenure.users")
+        .execute(&mut analyst)
+        .await
+        .unwrap();
+    let mut sweeper = Sweeper::new(tokio::time::Instant::now());
+    while sweeper.tick(&db.store, tokio::time::Instant::now()).await.unwrap().is_some() {}
+    assert_eq!(db.count("select count(*) from tenure.ended_sessions").await, i64::from(due));
+    let mut connection = db.connection().await;
+    // The first call fills the caches of its connection.
+    idle_buffers(&mut connection).await;
+    let buffers = idle_buffers(&mut connection).await;
+    println!("idle sweep after {due} endings under a held snapshot: {buffers} buffers");
+    assert!(buffers < 20, "{buffers} buffers");
+    sqlx::raw_sql("rollback").execute(&mut analyst).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_u1_a_user_with_many_sessions_is_locked_out_by_plain_sql_amid_flushes_and_sweeps() {
+    let db = Db::with(Clock::Real).await;
+    let sessions = rounds(100_000);
+    db.crowd(Crowd { sessions, users: 1, oldest: 2100, youngest: 1 }).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for seed in 0..2 {
+        let (mut connection, stop) = (db.connection().await, stop.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut random = StdRng::seed_from_u64(seed);
+            while !stop.load(Ordering::Relaxed) {
+                // A batch of activity as a flusher writes it: by id, passing over rows that others hold.
+                sqlx::query(
+                    "with batch as (select s.id from tenure.sessions s where s.id >= tenure.uuid_v7_floor(tenure.now() - make_interval(secs => $1))
+                                     order by s.id limit 500 for no key update skip locked)
+                     update tenure.sessions s set anchor_at = tenure.now() from batch b where s.id = b.id",
+                )
+                .bind(f64::from(random.random_range(0..1500)))
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            }
+        }));
+    }
+    let (store, stopped) = (db.store.clone(), stop.clone());
+    tasks.push(tokio::spawn(async move {
+        let mut sweeper = Sweeper::new(tokio::time::Instant::now());
+        while !stopped.load(Ordering::Relaxed) {
+            sweeper.tick(&store, tokio::time::Instant::now()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    }));
+    let mut operator = db.connection().await;
+    let asked = Instant::now();
+    sqlx::raw_sql("update tenure.users set locked_out = true where name = 'u1'").execute(&mut operator).await.unwrap();
+    let took = asked.elapsed();
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    println!("lock-out of {sessions} sessions: {took:?}");
+    assert!(took <= Duration::from_secs(3), "{took:?}");
+    assert_eq!(db.count("select count(*) from tenure.sessions").await, 0);
+    let reasons = "select count(*) from tenure.ended_sessions where end_reason in ('idle', 'locked_out')";
+    assert_eq!(db.count(reasons).await, i64::from(sessions));
+}
