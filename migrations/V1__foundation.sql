@@ -114,6 +114,10 @@ begin
         create view tenure.refinery_schema_history as select * from public.refinery_schema_history;
         comment on view tenure.refinery_schema_history is
             'public.refinery_schema_history, for a migration tool that connects as a user called tenure.';
+        comment on column tenure.refinery_schema_history.version    is 'Version of the migration.';
+        comment on column tenure.refinery_schema_history.name       is 'Its name.';
+        comment on column tenure.refinery_schema_history.applied_on is 'When it was applied, RFC 3339.';
+        comment on column tenure.refinery_schema_history.checksum   is 'Checksum of its text.';
     end if;
 end
 $$;

@@ -172,7 +172,7 @@ fn idle(session: &Session, policy: &Policy, limits: &Limits, origins: &Origins) 
         candidate.name = "idle_limit_minutes";
         candidate.value = Some((seconds / 60).to_string());
         if candidate.applies {
-            candidate.why.push_str(" The sign-in gave the session its own limit.");
+            candidate.why.push_str(" The sign-in gave the session its own idle limit.");
         }
     }
     if let (Some(seconds), false, Some(Device::Desktop)) = (session.refresh_seconds, policy.auto_refresh_extends, session.device)

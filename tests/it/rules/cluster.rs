@@ -180,7 +180,7 @@ async fn rule_c4_nothing_is_ended_twice() {
 #[tokio::test]
 async fn rule_c4_running_nodes_sweep_without_a_coordinator() {
     let db = stopped().await;
-    let mut one = db.node("node-1").await;
+    let one = db.node("node-1").await;
     let two = db.node("node-2").await;
     for _ in 0..50 {
         create(&db, guest()).await;
