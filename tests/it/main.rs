@@ -1,6 +1,7 @@
 //! The integration tests: one binary, modules by topic. Each test gets a database of its own, cloned from a template.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, dead_code)]
 
+mod api;
 mod docs;
 mod layering;
 mod limits_agree;

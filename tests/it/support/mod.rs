@@ -1,10 +1,14 @@
-//! The fixture: a PostgreSQL, a database per test, and a clock that tests move.
+//! The fixture: a PostgreSQL, a database per test, a clock that tests move, and nodes over HTTP.
 
 mod child;
 mod crowd;
 mod database;
+mod http;
+mod proxy;
 mod server;
 
 pub use child::Process;
 pub use crowd::{CALM, Crowd, rounds};
 pub use database::{Clock, Db, settings};
+pub use http::{Answer, Api, Node, assert_instant, assert_keys, send};
+pub use proxy::{Link, Proxy};

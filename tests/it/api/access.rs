@@ -1,0 +1,155 @@
+//! Who may call, and what everybody else is told: nothing.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Method;
+use serde_json::json;
+use tenure::session::{ApiKey, TokenParts};
+use tenure::store::Actor;
+
+use super::shapes;
+use crate::support::{Api, send};
+
+const PATHS: [(&str, &str); 27] = [
+    ("GET", "/v1/sessions"), ("POST", "/v1/sessions"), ("POST", "/v1/sessions/check"), ("GET", "/v1/sessions/x"),
+    ("DELETE", "/v1/sessions/x"), ("GET", "/v1/sessions/x/explain"), ("GET", "/v1/sessions/x/events"),
+    ("POST", "/v1/sessions/x/extend"), ("POST", "/v1/sessions/x/rotate"), ("POST", "/v1/sessions/x/sign-out"),
+    ("DELETE", "/v1/sessions/x/transactions/y"), ("GET", "/v1/sessions/x/attributes"), ("PUT", "/v1/sessions/x/attributes"),
+    ("PATCH", "/v1/sessions/x/attributes"), ("GET", "/v1/users"), ("GET", "/v1/users/x"), ("PUT", "/v1/users/x"),
+    ("PATCH", "/v1/users/x"), ("GET", "/v1/users/x/access"), ("GET", "/v1/properties"), ("GET", "/v1/properties/x"),
+    ("PUT", "/v1/properties/x"), ("DELETE", "/v1/properties/x"), ("GET", "/v1/nodes"), ("GET", "/v1/events"), ("GET", "/metrics"),
+    ("HEAD", "/v1/nodes"),
+];
+
+#[tokio::test]
+async fn nothing_answers_without_a_good_key() {
+    let api = Api::start().await;
+    let (_, token) = api.create(&json!({"kind": "guest"})).await;
+    let (_, revoked) = api.db.store.create_key("revoked", "admin", Actor("setup")).await.unwrap();
+    assert!(api.db.store.revoke_key("revoked", Actor("setup")).await.unwrap());
+    let mut typo = api.key.clone().into_bytes();
+    typo[10] = if typo[10] == b'A' { b'B' } else { b'A' };
+    let wrong = [
+        None,
+        Some(String::new()),
+        Some("Bearer".to_owned()),
+        Some("Bearer ".to_owned()),
+        Some(format!("Basic {}", api.key)),
+        Some(api.key.clone()),
+        Some(format!("Bearer {} {}", api.key, api.key)),
+        Some(format!("Bearer {token}")),
+        Some(format!("Bearer {}", String::from_utf8(typo).unwrap())),
+        Some(format!("Bearer {}", revoked.reveal())),
+        Some(format!("Bearer {}", ApiKey::new().reveal())),
+        Some(format!("Bearer {}", "k".repeat(1000))),
+    ];
+    let mut bodies = std::collections::BTreeSet::new();
+    for value in &wrong {
+        let mut request = api.client.get(format!("{}/v1/nodes", api.node.url));
+        if let Some(value) = value {
+            request = request.header("authorization", value);
+        }
+        let answer = send(request).await;
+        shapes::problem(&answer.refused(401, "invalid_api_key"));
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        bodies.insert(answer.text);
+    }
+    let two = api.request(Method::GET, "/v1/nodes").header("authorization", format!("Bearer {}", api.key));
+    bodies.insert(send(two).await.text);
+    assert_eq!(bodies.len(), 1, "one answer for all: {bodies:?}");
+
+    for (method, path) in PATHS {
+        let url = format!("{}{path}", api.node.url);
+        let answer = send(api.client.request(method.parse().unwrap(), url).json(&json!({}))).await;
+        assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text);
+    }
+    let lower = api.client.get(format!("{}/v1/nodes", api.node.url)).header("authorization", format!("bearer {}", api.key));
+    send(lower).await.expect(200);
+}
+
+#[tokio::test]
+async fn only_the_role_admin_opens_routes_yet() {
+    let mut api = Api::start().await;
+    for role in ["app", "user_admin", "reporter"] {
+        let key = ApiKey::new();
+        let hash = ApiKey::parse(key.reveal()).unwrap();
+        sqlx::query("insert into tenure.api_keys (name, role, key_hash) values ($1, $1, $2)")
+            .bind(role)
+            .bind(hash.as_bytes())
+            .execute(api.db.pool())
+            .await
+            .unwrap();
+        key.reveal().clone_into(&mut api.key);
+        for (method, path) in PATHS {
+            let answer = send(api.request(method.parse().unwrap(), path).json(&json!({}))).await;
+            assert_eq!(answer.status, 403, "{role}: {method} {path}: {}", answer.text);
+        }
+        shapes::problem(&api.get("/v1/nodes").await.refused(403, "role_not_allowed"));
+    }
+}
+
+/// E3: whatever is no token of this store gets one answer, byte for byte.
+#[tokio::test]
+async fn every_unknown_token_gets_the_same_bytes() {
+    let api = Api::start().await;
+    let (session, token) = api.create(&json!({"kind": "guest"})).await;
+    let id = session["id"].as_str().unwrap().parse().unwrap();
+    let (ended, _) = api.create(&json!({"kind": "guest"})).await;
+    api.delete(&format!("/v1/sessions/{}", ended["id"].as_str().unwrap())).await.expect(200);
+    let ended = ended["id"].as_str().unwrap().parse().unwrap();
+    let body = &token["tn_".len()..];
+    let bytes = URL_SAFE_NO_PAD.decode(body).unwrap();
+    assert_eq!(bytes.len(), 48);
+    let unknown = [
+        String::new(),
+        " ".to_owned(),
+        "tn_".to_owned(),
+        body.to_owned(),
+        format!("TN_{body}"),
+        format!(" {token}"),
+        format!("{token} "),
+        format!("{token}\n"),
+        format!("{token}="),
+        token[..token.len() - 1].to_owned(),
+        format!("{token}A"),
+        token.replace("tn_", "tnk_"),
+        api.key.clone(),
+        TokenParts::new().for_session(id).reveal().to_owned(),
+        TokenParts::new().for_session(ended).reveal().to_owned(),
+        TokenParts::new().for_session(uuid::Uuid::nil()).reveal().to_owned(),
+        TokenParts::new().for_session(uuid::Uuid::max()).reveal().to_owned(),
+        "tn_".to_owned() + &"A".repeat(64),
+        "tn_".to_owned() + &"+/".repeat(32),
+        "t".repeat(1000),
+        "\u{0}".to_owned(),
+        "é".repeat(33),
+        id.to_string(),
+    ];
+    let mut answers = std::collections::BTreeSet::new();
+    for (number, token) in unknown.iter().enumerate() {
+        for activity in [json!(null), json!("passive"), json!("task")] {
+            let answer = api.post("/v1/sessions/check", &json!({"token": token, "activity": activity})).await;
+            assert_eq!(answer.status, 401, "{number}: {}", answer.text);
+            answers.insert(answer.text);
+        }
+    }
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    shapes::problem(&api.check("").await.refused(401, "unknown_token"));
+    api.check(&token).await.expect(200);
+}
+
+#[tokio::test]
+async fn health_needs_no_key_and_metrics_does() {
+    let api = Api::start().await;
+    for path in ["/healthz", "/readyz"] {
+        let answer = send(api.client.get(format!("{}{path}", api.node.url))).await;
+        assert_eq!(answer.expect(200), json!({"status": "ok"}));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    }
+    let metrics = api.get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.text.contains("tenure_http_request_seconds"), "{}", metrics.text);
+    assert!(metrics.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    send(api.client.get(format!("{}/metrics", api.node.url))).await.refused(401, "invalid_api_key");
+}
