@@ -125,10 +125,11 @@ fn day(field: &str, minutes: i64) -> Result<i32> {
 
 /// A user name in composed form: 1 to 128 characters, nothing that cannot be seen (43).
 pub fn user_name(name: &str) -> Result<String> {
-    let name: String = name.chars().take(512).nfc().collect();
+    // Composing at most quarters a name; what is longer is refused, never cut.
+    let name: String = name.chars().take(513).nfc().collect();
     let count = name.chars().count();
     let unseen =
-        |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        |c: char| c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if count == 0 || count > 128 {
         return Err(Error::refused(422, "invalid_user_name", "A user name has 1 to 128 characters.", "Shorten it, or give one."));
     }
@@ -382,6 +383,14 @@ pub fn minutes(name: &str, text: &str) -> Result<i32> {
         .ok()
         .filter(|minutes| (0..=525_600).contains(minutes))
         .ok_or_else(|| parameter(name, "give a whole number of minutes from 0 to 525600."))
+}
+
+/// A text parameter that is compared as it is: 1 to 255 characters, none of them a control character.
+pub fn text(name: &str, text: String) -> Result<String> {
+    if text.is_empty() || text.chars().count() > 255 || text.chars().any(char::is_control) {
+        return Err(parameter(name, "give 1 to 255 characters, none of them a control character."));
+    }
+    Ok(text)
 }
 
 /// A cursor of users.
