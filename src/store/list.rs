@@ -100,13 +100,18 @@ impl ListFilter {
                 .push(r#" collate "und-x-icu"))"#);
         }
         // Ids carry the milliseconds of created_at, made from the same instant.
+        // No id is older than 1970, where its milliseconds begin.
         if let Some(from) = self.created_from {
-            query.push(" and w.id >= tenure.uuid_v7_floor(").push_bind(from).push(") and w.created_at >= ").push_bind(from);
+            query
+                .push(" and w.id >= tenure.uuid_v7_floor(")
+                .push_bind(from.max(DateTime::UNIX_EPOCH))
+                .push(") and w.created_at >= ")
+                .push_bind(from);
         }
         if let Some(to) = self.created_to {
             query
                 .push(" and w.id < tenure.uuid_v7_floor(")
-                .push_bind(to)
+                .push_bind(to.max(DateTime::UNIX_EPOCH))
                 .push("::timestamptz + interval '1 millisecond') and w.created_at < ")
                 .push_bind(to);
         }
