@@ -84,6 +84,10 @@ impl Manager {
 
     /// A property; refused when unknown.
     pub async fn property(&self, name: &str) -> Result<Property> {
+        // PostgreSQL has no text with a NUL in it.
+        if name.contains('\0') {
+            return Err(unknown_property());
+        }
         self.store.properties(Some(name)).await?.pop().ok_or_else(unknown_property)
     }
 

@@ -1,6 +1,7 @@
 //! Sessions by id and in lists.
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ impl ListQuery {
         let filter = ListFilter {
             user: self.user.as_deref().map(input::user_name).transpose()?,
             kind: self.kind.as_deref().map(input::kind).transpose()?,
-            node: self.node,
+            node: self.node.map(|text| input::text("node", text)).transpose()?,
             active: self.active.as_deref().map(|text| input::boolean("active", text)).transpose()?,
             address: self.address.as_deref().map(input::address).transpose()?,
             idle_minutes_min: self
@@ -152,7 +153,7 @@ impl EventQuery {
     pub(super) fn filter(self, session_id: Option<Uuid>) -> crate::Result<EventFilter> {
         Ok(EventFilter {
             session_id,
-            kind: self.kind,
+            kind: self.kind.map(|text| input::text("type", text)).transpose()?,
             limit: input::limit(self.limit.as_deref())?,
             after: self.after.as_deref().map(input::cursor).transpose()?,
         })
@@ -262,9 +263,10 @@ pub(in crate::server) struct Closed {
 pub(super) async fn close_transaction(
     _: Caller,
     State(app): AppState,
-    Path((id, tid)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Answer<Closed> {
-    let (Ok(id), Ok(tid)) = (Uuid::try_parse(&id), Uuid::try_parse(&tid)) else {
+    let ids = path.ok().and_then(|Path((id, tid))| Uuid::try_parse(&id).ok().zip(Uuid::try_parse(&tid).ok()));
+    let Some((id, tid)) = ids else {
         return Err(Problem::new(404, "unknown_transaction", "These are not ids of a session and a transaction.", ""));
     };
     Ok(Json(Closed { closed: app.manager.store().close_transaction(id, tid).await?.into() }))
