@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -26,6 +27,13 @@ pub use routes::openapi;
 
 /// Largest body read, bytes: the app's payload of 64 KiB and what surrounds it.
 const BODY_LIMIT: usize = 128 * 1024;
+
+/// How long a request may take. Statements end after 5 s; this also bounds a link to PostgreSQL that swallows them.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// The same for changes of users and properties, whose transaction may run for two minutes.
+const CHANGE_TIME: Duration = Duration::from_secs(130);
+/// How long what is in flight may go on after the stop: a client that never finishes its request must not hold the process.
+const STOP_TIME: Duration = Duration::from_secs(8);
 
 /// What every handler shares.
 #[derive(Clone)]
@@ -47,6 +55,7 @@ pub fn router(manager: Arc<Manager>) -> Router {
             Problem::new(405, "method_not_allowed", "This path does not answer this method.", "See the Allow header.")
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(guard))
         .layer(from_fn(measure))
         .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
@@ -71,19 +80,36 @@ pub async fn serve(
             upkeep.run_upkeep();
         }
     });
-    let served = axum::serve(listener, router(Arc::clone(&manager)))
+    let (stopping, stopped) = oneshot::channel();
+    let serving = axum::serve(listener, router(Arc::clone(&manager)))
         .with_graceful_shutdown(async move {
             stop.await;
             if let Some(node) = draining.node() {
                 node.drain();
             }
+            let _ = stopping.send(());
         })
-        .await;
+        .into_future();
+    let served = tokio::select! {
+        served = serving => served,
+        () = patience(stopped) => {
+            tracing::warn!("some connections did not finish in time and were cut");
+            Ok(())
+        }
+    };
     upkeep.abort();
     if let Err(error) = manager.drain().await {
         tracing::warn!(%error, "the node could not leave the registry; it will be found silent");
     }
     served
+}
+
+/// Ends when the stop has lasted too long.
+async fn patience(stopped: oneshot::Receiver<()>) {
+    match stopped.await {
+        Ok(()) => tokio::time::sleep(STOP_TIME).await,
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// The process's recorder of metrics, installed once.
@@ -100,9 +126,36 @@ fn recorder() -> PrometheusHandle {
         .clone()
 }
 
+/// Refuses a body with two lengths (15), and answers for a request that takes too long.
+async fn guard(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
+        let problem = Problem::new(
+            400,
+            "malformed_request",
+            "The request has both Content-Length and Transfer-Encoding.",
+            "Send one of them.",
+        );
+        let mut response = Response::from(problem);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
+    let path = request.uri().path();
+    let change = !request.method().is_safe() && (path.starts_with("/v1/users/") || path.starts_with("/v1/properties/"));
+    let limit = if change { CHANGE_TIME } else { REQUEST_TIME };
+    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+        tracing::warn!(seconds = limit.as_secs(), "a request took too long and was given up");
+        Problem::unavailable().into()
+    })
+}
+
 async fn measure(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let route = path.map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
-    let method = request.method().to_string();
+    // Any word is a method to HTTP; a label has to come from a short list.
+    let method = match *request.method() {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => request.method().to_string(),
+        _ => "other".to_owned(),
+    };
     let started = Instant::now();
     let response = next.run(request).await;
     let labels = [("route", route), ("method", method), ("status", response.status().as_u16().to_string())];

@@ -44,6 +44,16 @@ impl Problem {
         Self::new(500, "internal", "The store failed.", "The log of the node says why.")
     }
 
+    /// PostgreSQL is away or too slow: never to be taken for an ended session (E3).
+    pub(super) fn unavailable() -> Self {
+        Self::new(
+            503,
+            "unavailable",
+            "The store cannot know now: PostgreSQL is unavailable.",
+            "Ask again in a second.",
+        )
+    }
+
     /// A token that this store does not know: one answer for every string (E3).
     pub(super) fn unknown_token() -> Self {
         Self::new(401, "unknown_token", "The token is not one of a live or retained session.", "Sign in again.")
@@ -63,12 +73,7 @@ impl From<Error> for Problem {
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         if error.is_unavailable() {
             tracing::warn!(%source, "PostgreSQL is unavailable");
-            return Self::new(
-                503,
-                "unavailable",
-                "The store cannot know now: PostgreSQL is unavailable.",
-                "Ask again in a second.",
-            );
+            return Self::unavailable();
         }
         tracing::error!(%source, "request failed");
         Self::internal()
