@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, dead_code)]
 
 mod api;
+mod cli;
 mod docs;
+mod input;
 mod layering;
 mod limits_agree;
 mod migrations;

@@ -57,6 +57,14 @@ impl Db {
         Self::open(self.url.clone(), node).await
     }
 
+    /// URL of a database with nothing in it.
+    pub async fn empty(encoding: &str) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tenure_test_{}_empty_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        admin(&format!("create database {name} encoding '{encoding}' lc_collate 'C' lc_ctype 'C' template template0")).await;
+        named(&name)
+    }
+
     async fn open(url: String, node: &str) -> Self {
         let store = Store::connect(&settings(&url, node)).await.unwrap();
         Self { manager: Manager::tool(store.clone()), store, url }

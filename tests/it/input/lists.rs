@@ -1,0 +1,85 @@
+//! Cases 34 to 40: lists.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::{Case, SECRET, refused};
+use crate::support::Api;
+
+#[tokio::test]
+async fn input_034_to_039_lists() {
+    let api = Api::start().await;
+    api.create(&json!({"kind": "guest"})).await;
+    let parameter = "invalid_parameter";
+    let mut cases = Vec::new();
+    for path in ["/v1/sessions", "/v1/users", "/v1/events"] {
+        for limit in ["0", "-1", "501", "all", "", "1.0", "1e2", "9223372036854775808", "%00", "٣"] {
+            cases.push(Case("34 limit", api.request(Method::GET, &format!("{path}?limit={limit}")), 400, parameter));
+        }
+        for after in [SECRET, "", "%00", "a'b", "00000000-0000-0000-0000-00000000000g", "99999999999999999999"] {
+            cases.push(Case("35 cursor", api.request(Method::GET, &format!("{path}?after={after}")), 400, "invalid_cursor"));
+        }
+        for sort in ["sort=user", "order=asc", "sort_by=id;drop", "offset=10", "q=.*"] {
+            cases.push(Case("36 sort", api.request(Method::GET, &format!("{path}?{sort}")), 400, parameter));
+        }
+    }
+    let uuid = uuid::Uuid::nil();
+    cases.push(Case("35 another listing's", api.request(Method::GET, &format!("/v1/users?after={uuid}")), 400, "invalid_cursor"));
+    cases.push(Case("35 another listing's", api.request(Method::GET, "/v1/sessions?after=17"), 400, "invalid_cursor"));
+    let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+    for name in ["created", "last_activity"] {
+        for (from, to) in [(late, early), (early, early), ("2026-01-01T02:00:00Z", "2026-01-01T02:30:00%2B01:00")] {
+            let path = format!("/v1/sessions?{name}_from={from}&{name}_to={to}");
+            cases.push(Case("37 backwards", api.request(Method::GET, &path), 400, parameter));
+        }
+        for at in [
+            "2026-01-01T00:00:00", "2026-01-01", "2026-02-30T00:00:00Z", "10000-01-01T00:00:00Z", "0000-01-01T00:00:00Z",
+            "infinity", "-infinity", "2026-12-31T23:59:60Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00+24:00", "1767225600",
+            "now", "", "%00", "2026-01-01T00:00:00Z'",
+        ] {
+            cases.push(Case("38 instant", api.request(Method::GET, &format!("/v1/sessions?{name}_from={at}")), 400, parameter));
+            cases.push(Case("38 instant", api.request(Method::GET, &format!("/v1/sessions?{name}_to={at}")), 400, parameter));
+        }
+    }
+    for (filter, status, code) in [
+        ("kind=.*", 400, parameter),
+        ("kind=user,guest", 400, parameter),
+        ("state=dead", 400, parameter),
+        ("state=", 400, parameter),
+        ("active=1", 400, parameter),
+        ("active=TRUE", 400, parameter),
+        ("idle_minutes_min=-1", 400, parameter),
+        ("idle_minutes_min=525601", 400, parameter),
+        ("idle_minutes_min=2147483648", 400, parameter),
+        ("node=", 400, parameter),
+        ("node=a%00b", 400, parameter),
+        ("user=", 422, "invalid_user_name"),
+        ("user=a%00b", 422, "invalid_user_name"),
+        ("address=localhost", 422, "invalid_field"),
+        ("address=203.0.113.0/24", 422, "invalid_field"),
+        ("address=", 422, "invalid_field"),
+    ] {
+        cases.push(Case("39 filter", api.request(Method::GET, &format!("/v1/sessions?{filter}")), status, code));
+    }
+    cases.push(Case("39 type", api.request(Method::GET, "/v1/events?type=a%00b"), 400, parameter));
+    cases.push(Case("39 type", api.request(Method::GET, "/v1/events?type="), 400, parameter));
+    cases.push(Case("39 active", api.request(Method::GET, "/v1/users?active=maybe"), 400, parameter));
+    refused(&api, cases).await;
+}
+
+#[tokio::test]
+async fn input_040_wildcards_are_letters() {
+    let api = Api::start().await;
+    for name in ["a%b", "a_b", "axb", "a\\b", "a'b"] {
+        api.db.user(name).await;
+        api.create(&json!({"kind": "user", "user": name})).await;
+    }
+    for (filter, expected) in [("a%25b", "a%b"), ("a_b", "a_b"), ("a%5Cb", "a\\b"), ("a%27b", "a'b")] {
+        let page = api.get(&format!("/v1/sessions?user={filter}")).await.expect(200);
+        let users: Vec<_> = page["items"].as_array().unwrap().iter().map(|session| session["user"].as_str().unwrap()).collect();
+        assert_eq!(users, [expected]);
+    }
+    for filter in ["%25", "a%25", "_", "a.b", "%27%20or%20%271%27=%271"] {
+        assert_eq!(api.get(&format!("/v1/sessions?user={filter}")).await.expect(200)["items"], json!([]), "{filter}");
+    }
+}
