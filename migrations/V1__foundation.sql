@@ -13,7 +13,7 @@ begin
 exception
     when duplicate_object or unique_violation then null;
     when insufficient_privilege then
-        raise notice 'The role tenure_reporter was not made: this user may not create roles. Make it, then grant it usage on schema reporting and select on its views.';
+        raise notice 'The role tenure_reporter was not made: this user may not create roles. Have it made (create role tenure_reporter nologin), then grant it what the last block of V8__reporting grants.';
 end
 $$;
 
@@ -27,14 +27,14 @@ comment on function tenure.now() is
     'The only clock of the schema. In an index condition write (select tenure.now()), which is evaluated once.';
 
 -- tenure.refuse: ends the statement with an error a client can act on. SQLSTATE TNnnn carries the HTTP status nnn.
-create function tenure.refuse(status int, code text, message text, advice text default null) returns void
+create function tenure.refuse(status int, code text, message text, advice text) returns void
     language plpgsql
     as $$
 begin
     raise exception using errcode    = 'TN' || status,
                           constraint = code,
                           message    = message,
-                          hint       = coalesce(advice, '');
+                          hint       = advice;
 end
 $$;
 comment on function tenure.refuse(int, text, text, text) is

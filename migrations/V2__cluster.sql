@@ -72,8 +72,8 @@ create function tenure.applied_everywhere(p_xid xid8) returns boolean
 comment on function tenure.applied_everywhere(xid8) is
     'Whether every node with a live lease has applied what the transaction changed; ask with the pg_current_xact_id() of a transaction that has committed.';
 
--- tenure.wake: asks nodes to poll now rather than within 500 ms. Losing it costs time, never correctness.
+-- tenure.wake: a hint for nodes that listen, so that they poll now rather than within 500 ms. Losing it costs time, never correctness.
 create function tenure.wake() returns void
     language sql volatile
     as $$ select pg_notify('tenure_wake', '') $$;
-comment on function tenure.wake() is 'Wakes the nodes so that they poll at once; call it in a statement of its own after the change has committed.';
+comment on function tenure.wake() is 'A hint to poll at once, for nodes that listen; call it in a statement of its own after the change has committed.';

@@ -102,7 +102,7 @@ begin
     end if;
     v_problem := tenure.property_problem(new.name, new.value);
     if v_problem is not null then
-        perform tenure.refuse(422, 'invalid_value', v_problem);
+        perform tenure.refuse(422, 'invalid_value', v_problem, 'The catalogue of properties lists each with its range.');
     end if;
     new.updated_at := tenure.now();
     return new;

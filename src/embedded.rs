@@ -93,7 +93,7 @@ impl Embedded {
     pub fn url(&self) -> String {
         let password = self.cluster.record.password();
         let port = self.port;
-        format!("postgres://tenure:{password}@127.0.0.1:{port}/tenure")
+        format!("postgres://tenure_owner:{password}@127.0.0.1:{port}/tenure")
     }
 
     /// Gives this share back; the last one out stops the server. True when that was us and the

@@ -128,8 +128,9 @@ pub fn user_name(name: &str) -> Result<String> {
     // Composing at most quarters a name; what is longer is refused, never cut.
     let name: String = name.chars().take(513).nfc().collect();
     let count = name.chars().count();
-    let unseen =
-        |c: char| c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let unseen = |c: char| {
+        c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     if count == 0 || count > 128 {
         return Err(Error::refused(422, "invalid_user_name", "A user name has 1 to 128 characters.", "Shorten it, or give one."));
     }
@@ -183,6 +184,9 @@ pub fn attributes(attributes: &Map<String, Value>) -> Result<()> {
         let length = key.chars().count();
         if length == 0 || length > 128 {
             return refuse(format!("attributes: a key of {length} characters; keys have 1 to 128."), "Rename the key.");
+        }
+        if key.chars().any(char::is_control) {
+            return refuse(format!("attributes.{}: a key has no control characters.", key.escape_debug()), "Rename the key.");
         }
         let size = value.to_string().len();
         if size > 4096 {

@@ -38,6 +38,8 @@ pub use users::{User, UserPatch};
 pub struct Store {
     pool: PgPool,
     node: Option<String>,
+    /// The server was a primary when it was first looked at: every further connection must find one too.
+    primary: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
 /// Who acts, for the events and `ended_by`: the name of an API key, a console user, or `tenure`.

@@ -42,7 +42,7 @@ async fn fill(
     let prepared = (|| {
         DirBuilder::new().mode(0o700).create(work)?;
         write_private(&password_file, &password)?;
-        write_private(&statement, "CREATE DATABASE tenure\n")?;
+        write_private(&statement, "CREATE DATABASE tenure OWNER tenure_owner\n")?;
         // As the last step: root must not write where another user could have laid a link.
         user.take(work)
     })();
@@ -80,7 +80,7 @@ async fn initdb(
     for locale in LOCALES {
         let mut command = tool::command(binaries, user, "initdb", cluster);
         command
-            .args(["--encoding=UTF8", "--username=tenure", "--data-checksums"])
+            .args(["--encoding=UTF8", "--username=tenure_owner", "--data-checksums"])
             .args(["--auth-host=scram-sha-256", "--auth-local=scram-sha-256"])
             .args(["--no-instructions", &format!("--locale={locale}")])
             .arg("--pwfile")

@@ -46,12 +46,7 @@ impl Problem {
 
     /// PostgreSQL is away or too slow: never to be taken for an ended session (E3).
     pub(super) fn unavailable() -> Self {
-        Self::new(
-            503,
-            "unavailable",
-            "The store cannot know now: PostgreSQL is unavailable.",
-            "Ask again in a second.",
-        )
+        Self::new(503, "unavailable", "The store cannot know now: PostgreSQL is unavailable.", "Ask again in a second.")
     }
 
     /// A token that this store does not know: one answer for every string (E3).

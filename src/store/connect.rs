@@ -1,6 +1,8 @@
 //! Connections: what is asked of every session with PostgreSQL, and which databases are refused.
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
@@ -51,7 +53,7 @@ pub enum ConnectError {
 }
 
 impl Store {
-    /// Connects, and refuses a server that cannot keep the store's promises (RELIABILITY, configuration 89 to 98).
+    /// Connects, and refuses a server that cannot keep the store's promises (FAULTS, bad input 89 to 98).
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, ConnectError> {
         let store = Self::connect_lazily(settings)?;
         let options = store.pool.connect_options();
@@ -68,7 +70,8 @@ impl Store {
             select current_setting('server_version_num')::int as "version!", current_setting('server_encoding') as "encoding!",
                    pg_is_in_recovery() as "standby!", current_setting('fsync') as "fsync!",
                    current_setting('full_page_writes') as "full_page_writes!",
-                   current_setting('max_prepared_transactions')::int as "prepared!""#
+                   current_setting('max_prepared_transactions')::int as "prepared!",
+                   current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int as "connections!""#
         )
         .fetch_one(&store.pool)
         .await
@@ -90,10 +93,19 @@ impl Store {
             );
         }
         if server.prepared > 0 {
-            tracing::warn!(
-                "max_prepared_transactions is above 0: a forgotten prepared transaction holds back the invalidation log."
+            return unsuitable(
+                "max_prepared_transactions is above 0: one forgotten prepared transaction would hold back the invalidation log for ever. \
+                 Set it to 0 and restart the server."
+                    .to_owned(),
             );
         }
+        if settings.connections > u32::try_from(server.connections).unwrap_or(0) {
+            return unsuitable(format!(
+                "The server admits {} connections and this node alone wants {}. Raise max_connections, or lower --connections.",
+                server.connections, settings.connections
+            ));
+        }
+        store.primary.store(true, Ordering::Relaxed);
         Ok(store)
     }
 
@@ -122,9 +134,20 @@ impl Store {
                 ("TimeZone", "UTC"),
                 ("search_path", "pg_catalog"),
             ]);
+        let primary = Arc::new(AtomicBool::new(false));
+        let known_primary = Arc::clone(&primary);
         let pool = PgPoolOptions::new()
             .max_connections(settings.connections)
             .acquire_timeout(Duration::from_secs(if settings.node.is_some() { 2 } else { 5 }))
+            // An address may move to a standby after the start, which `connect` has looked at.
+            .after_connect(move |connection, _| {
+                let looked = known_primary.load(Ordering::Relaxed);
+                Box::pin(async move {
+                    let standby = looked
+                        && sqlx::query_scalar("/* connect_standby */ select pg_is_in_recovery()").fetch_one(connection).await?;
+                    if standby { Err(sqlx::Error::Protocol("the server is a standby".to_owned())) } else { Ok(()) }
+                })
+            })
             // A ping for every statement would double its cost; one for a connection that has rested is cheap.
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
@@ -136,7 +159,7 @@ impl Store {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { pool, node: settings.node.clone() })
+        Ok(Self { pool, node: settings.node.clone(), primary })
     }
 }
 

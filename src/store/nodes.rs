@@ -118,15 +118,9 @@ impl Store {
         Ok(())
     }
 
-    /// Fences nodes whose beat an observer saw standing still, and forgets fenced ones after a day.
+    /// Fences nodes whose beat an observer saw standing still.
     pub async fn fence_nodes(&self, still: &[(Uuid, i64)]) -> Result<u64> {
         let (ids, beats): (Vec<Uuid>, Vec<i64>) = still.iter().copied().unzip();
-        sqlx::query!(
-            "/* node_forget */
-            delete from tenure.nodes n where n.fenced and n.beat_at < (select tenure.now()) - interval '1 day'"
-        )
-        .execute(&self.pool)
-        .await?;
         Ok(sqlx::query!(
             "/* node_fence */
             update tenure.nodes n set fenced = true

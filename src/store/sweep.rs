@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// Makes next months' partitions, prunes the invalidation log below what every registered node has applied, and drops
-    /// lapsed transactions.
+    /// lapsed transactions and nodes that were fenced a day ago.
     pub async fn keep_house(&self) -> Result<()> {
         sqlx::query!("/* make_partitions */ select tenure.make_partitions()").fetch_one(&self.pool).await?;
         sqlx::query!(
@@ -97,6 +97,12 @@ impl Store {
             delete from tenure.invalidations i
              where i.xid < coalesce((select min(pg_snapshot_xmin(n.applied)::text::bigint)::text::xid8 from tenure.nodes n where not n.fenced),
                                     pg_snapshot_xmin(pg_current_snapshot()))"
+        )
+        .execute(&self.pool)
+        .await?;
+        sqlx::query!(
+            "/* node_forget */
+            delete from tenure.nodes n where n.fenced and n.beat_at < (select tenure.now()) - interval '1 day'"
         )
         .execute(&self.pool)
         .await?;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::list::Page;
 use super::{Actor, Store};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// USER as documents show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,6 +107,7 @@ impl Store {
             on conflict (lower(name collate "und-x-icu")) do update
                set display_name = excluded.display_name, active = excluded.active, locked_out = $4,
                    roles = excluded.roles, homepage_refresh_minutes = excluded.homepage_refresh_minutes
+             where users.name = normalize(excluded.name, nfc)
             returning xmax = 0 as "created!""#,
             user.name,
             user.display_name,
@@ -115,9 +116,18 @@ impl Store {
             &user.roles,
             user.homepage_refresh_minutes
         )
-        .fetch_one(&mut *transaction)
-        .await?
-        .created;
+        .fetch_optional(&mut *transaction)
+        .await?;
+        // Whoever spells a name in another case means somebody else, and must not replace this user by accident.
+        let Some(row) = created else {
+            return Err(Error::refused(
+                409,
+                "user_exists",
+                "There is a user whose name differs only in case, and names are unique regardless of case.",
+                "Use the spelling of the list of users, or choose another name.",
+            ));
+        };
+        let created = row.created;
         let ended = ended_here(&mut transaction).await?;
         transaction.commit().await?;
         Ok((created, ended))
