@@ -3,19 +3,18 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::session::{EndReason, Ending, Limits, Policy, Session};
+use crate::session::{Ending, Limits, Policy, Session};
 
-/// A row of `tenure.session_facts`: a session that has not been moved to the ended ones, over or not.
+/// What live and ended rows have in common.
 #[derive(Debug, Clone, FromRow)]
-#[allow(clippy::struct_excessive_bools)] // the row's own columns
-pub struct LiveRow {
-    /// SHA-256 of the token's secret.
-    pub(super) token_hash: Vec<u8>,
+struct FactsRow {
     id: Uuid,
+    token_hash: Vec<u8>,
     kind: String,
     user_name: Option<String>,
     device: Option<String>,
@@ -32,99 +31,55 @@ pub struct LiveRow {
     node: Option<String>,
     client_address: Option<IpAddr>,
     user_agent: Option<String>,
+}
+
+/// A row of `tenure.session_facts`: a session that has not been moved to the ended ones, over or not.
+#[derive(Debug, Clone, FromRow)]
+pub struct LiveRow {
+    #[sqlx(flatten)]
+    facts: FactsRow,
     active: bool,
     barred: Option<String>,
     now: DateTime<Utc>,
-    idle_seconds: i32,
-    max_life_seconds: Option<i32>,
-    remember_me_seconds: Option<i32>,
-    residue_seconds: Option<i32>,
-    prompt_seconds: i32,
-    auto_refresh_extends: bool,
-    ajax_prompt: bool,
-    ajax_resubmit: bool,
+    #[sqlx(flatten)]
+    policy: Policy,
 }
 
 /// A row of `tenure.ended_sessions`.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct EndedRow {
-    pub(super) token_hash: Vec<u8>,
-    id: Uuid,
-    kind: String,
-    user_name: Option<String>,
-    device: Option<String>,
-    remember_me: bool,
-    residue: bool,
-    created_at: DateTime<Utc>,
-    anchor_at: DateTime<Utc>,
-    refresh_seconds: Option<i32>,
-    idle_limit_seconds: Option<i32>,
-    window_seconds: Option<i32>,
-    oauth_entity: Option<String>,
-    app_state: Option<String>,
-    app_state_at: Option<DateTime<Utc>>,
-    node: Option<String>,
-    client_address: Option<IpAddr>,
-    user_agent: Option<String>,
+    #[sqlx(flatten)]
+    facts: FactsRow,
     ended_at: DateTime<Utc>,
     end_reason: String,
     ended_by: String,
     ended_on: Option<String>,
 }
 
+/// By hand, because the domain does not know the driver.
+impl FromRow<'_, PgRow> for Policy {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            idle_seconds: row.try_get("idle_seconds")?,
+            max_life_seconds: row.try_get("max_life_seconds")?,
+            remember_me_seconds: row.try_get("remember_me_seconds")?,
+            residue_seconds: row.try_get("residue_seconds")?,
+            prompt_seconds: row.try_get("prompt_seconds")?,
+            auto_refresh_extends: row.try_get("auto_refresh_extends")?,
+            ajax_prompt: row.try_get("ajax_prompt")?,
+            ajax_resubmit: row.try_get("ajax_resubmit")?,
+        })
+    }
+}
+
 fn word<T: TryFrom<String, Error = String>>(column: &str, value: String) -> Result<T> {
     T::try_from(value).map_err(|error| Error::failed(format!("column {column} holds an unknown word: {error}")))
 }
 
-impl LiveRow {
-    /// The session, its policy and the database's time of reading; over by deadline or user, it is shown as ended (A11).
-    pub fn into_domain(self) -> Result<(Session, Policy, DateTime<Utc>)> {
-        let policy = Policy {
-            idle_seconds: self.idle_seconds,
-            max_life_seconds: self.max_life_seconds,
-            remember_me_seconds: self.remember_me_seconds,
-            residue_seconds: self.residue_seconds,
-            prompt_seconds: self.prompt_seconds,
-            auto_refresh_extends: self.auto_refresh_extends,
-            ajax_prompt: self.ajax_prompt,
-            ajax_resubmit: self.ajax_resubmit,
-        };
-        let mut session = Session {
-            id: self.id,
-            kind: word("kind", self.kind)?,
-            user: self.user_name,
-            device: self.device.map(|device| word("device", device)).transpose()?,
-            remember_me: self.remember_me,
-            residue: self.residue,
-            created_at: self.created_at,
-            last_activity_at: self.anchor_at,
-            refresh_seconds: self.refresh_seconds,
-            idle_limit_seconds: self.idle_limit_seconds,
-            window_seconds: self.window_seconds,
-            oauth_entity: self.oauth_entity,
-            app_state: self.app_state,
-            app_state_at: self.app_state_at,
-            node: self.node,
-            client_address: self.client_address,
-            user_agent: self.user_agent,
-            active: self.active,
-            ended: None,
-        };
-        let limits = Limits::of(&session, &policy);
-        let over = if limits.expires_at <= self.now {
-            Some((limits.reason, limits.expires_at))
-        } else {
-            self.barred.map(|reason| word("barred", reason)).transpose()?.map(|reason| (reason, self.now))
-        };
-        session.ended = over.map(|(reason, at)| Ending { reason, at, by: "tenure".to_owned(), on: None });
-        Ok((session, policy, self.now))
-    }
-}
-
-impl TryFrom<EndedRow> for Session {
+impl TryFrom<FactsRow> for Session {
     type Error = Error;
 
-    fn try_from(row: EndedRow) -> Result<Self> {
+    fn try_from(row: FactsRow) -> Result<Self> {
         Ok(Self {
             id: row.id,
             kind: word("kind", row.kind)?,
@@ -144,12 +99,45 @@ impl TryFrom<EndedRow> for Session {
             client_address: row.client_address,
             user_agent: row.user_agent,
             active: false,
-            ended: Some(Ending {
-                reason: word::<EndReason>("end_reason", row.end_reason)?,
-                at: row.ended_at,
-                by: row.ended_by,
-                on: row.ended_on,
-            }),
+            ended: None,
         })
+    }
+}
+
+impl LiveRow {
+    /// SHA-256 of the token's secret.
+    pub(super) fn token_hash(&self) -> &[u8] {
+        &self.facts.token_hash
+    }
+
+    /// The session, its policy and the database's time of reading; over by deadline or user, it is shown as ended (A11).
+    pub fn into_domain(self) -> Result<(Session, Policy, DateTime<Utc>)> {
+        let mut session = Session::try_from(self.facts)?;
+        session.active = self.active;
+        let limits = Limits::of(&session, &self.policy);
+        let over = if limits.expires_at <= self.now {
+            Some((limits.reason, limits.expires_at))
+        } else {
+            self.barred.map(|reason| word("barred", reason)).transpose()?.map(|reason| (reason, self.now))
+        };
+        session.ended = over.map(|(reason, at)| Ending { reason, at, by: "tenure".to_owned(), on: None });
+        Ok((session, self.policy, self.now))
+    }
+}
+
+impl EndedRow {
+    /// SHA-256 of the token's secret.
+    pub(super) fn token_hash(&self) -> &[u8] {
+        &self.facts.token_hash
+    }
+}
+
+impl TryFrom<EndedRow> for Session {
+    type Error = Error;
+
+    fn try_from(row: EndedRow) -> Result<Self> {
+        let reason = word("end_reason", row.end_reason)?;
+        let ended = Ending { reason, at: row.ended_at, by: row.ended_by, on: row.ended_on };
+        Ok(Self { ended: Some(ended), ..Self::try_from(row.facts)? })
     }
 }

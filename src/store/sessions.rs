@@ -138,7 +138,7 @@ impl Store {
                 return Ok(CheckOutcome::Accepted(Box::new(accepted)));
             }
             if let Some(row) = self.live_row(id).await? {
-                if !hash.matches(&row.token_hash) {
+                if !hash.matches(row.token_hash()) {
                     return Ok(CheckOutcome::Unknown);
                 }
                 let (session, policy, now) = row.into_domain()?;
@@ -151,7 +151,7 @@ impl Store {
                     return Ok(CheckOutcome::Accepted(Box::new(Accepted::at(session, &policy, now))));
                 }
             } else if let Some(row) = self.ended_row(id).await? {
-                if !hash.matches(&row.token_hash) {
+                if !hash.matches(row.token_hash()) {
                     return Ok(CheckOutcome::Unknown);
                 }
                 return Ok(CheckOutcome::Over(Box::new(self.over(row.try_into()?, activity).await?)));

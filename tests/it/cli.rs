@@ -35,13 +35,7 @@ fn run<A: AsRef<OsStr>>(url: &str, args: &[A]) -> Run {
 }
 
 fn run_with<A: AsRef<OsStr>>(url: &str, args: &[A], input: &[u8]) -> Run {
-    let mut child = program(url)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = program(url).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that does not read its input may be gone by now.
     let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
@@ -103,7 +97,12 @@ async fn every_command_speaks_json_and_prose() {
     assert_eq!(json(&format!("sessions show {id}"))["user"], "abel.tuter");
     assert_eq!(json(&format!("sessions explain {id}"))["binding"], "idle");
     assert!(prose(&format!("sessions explain {id}")).contains("* idle"));
-    assert_eq!(json("sessions list --user ABEL.tuter --kind user --state all --active false --address 203.0.113.7 --idle-minutes-min 0 --limit 1")["items"][0]["id"], id);
+    assert_eq!(
+        json(
+            "sessions list --user ABEL.tuter --kind user --state all --active false --address 203.0.113.7 --idle-minutes-min 0 --limit 1"
+        )["items"][0]["id"],
+        id
+    );
     let ended = json(&format!("sessions terminate {id}"));
     assert_keys(&ended, &["terminated", "barrier"]);
     assert_eq!(ended["terminated"], 1);
@@ -132,7 +131,10 @@ async fn every_command_speaks_json_and_prose() {
 
     assert_keys(&json("nodes list"), &["items", "next"]);
     prose("nodes list");
-    assert_keys(&json("events --type session_ended")["items"][0], &["id", "at", "type", "session_id", "user", "actor", "reason", "node", "details"]);
+    assert_keys(
+        &json("events --type session_ended")["items"][0],
+        &["id", "at", "type", "session_id", "user", "actor", "reason", "node", "details"],
+    );
     assert!(prose(&format!("events --session {id}")).contains("session_created"));
 
     let key = json("keys create --name app --role admin");
@@ -237,7 +239,10 @@ async fn databases_that_cannot_be_used_are_explained() {
     assert_eq!(run(&empty, &list).code, 0);
 
     let old = database().await;
-    old.sql("delete from public.refinery_schema_history where version = (select max(version) from public.refinery_schema_history)").await;
+    old.sql(
+        "delete from public.refinery_schema_history where version = (select max(version) from public.refinery_schema_history)",
+    )
+    .await;
     run(&old.url, &list).failed(3, "Run `tenure migrate`");
     let new = database().await;
     new.sql("insert into public.refinery_schema_history select 99, 'later', applied_on, '1' from public.refinery_schema_history limit 1").await;
@@ -248,10 +253,35 @@ async fn databases_that_cannot_be_used_are_explained() {
 fn every_command_has_help_that_hides_the_environment() {
     let url = format!("postgres://u:{SECRET}@h/d");
     for command in [
-        "", "demo", "serve", "migrate", "sessions", "sessions list", "sessions show", "sessions explain", "sessions terminate",
-        "sessions create", "sessions check", "users", "users list", "users create", "users lock-out", "users unlock",
-        "users deactivate", "users activate", "properties", "properties list", "properties get", "properties set",
-        "properties unset", "nodes", "nodes list", "events", "keys", "keys create", "keys revoke",
+        "",
+        "demo",
+        "serve",
+        "migrate",
+        "sessions",
+        "sessions list",
+        "sessions show",
+        "sessions explain",
+        "sessions terminate",
+        "sessions create",
+        "sessions check",
+        "users",
+        "users list",
+        "users create",
+        "users lock-out",
+        "users unlock",
+        "users deactivate",
+        "users activate",
+        "properties",
+        "properties list",
+        "properties get",
+        "properties set",
+        "properties unset",
+        "nodes",
+        "nodes list",
+        "events",
+        "keys",
+        "keys create",
+        "keys revoke",
     ] {
         let run = run(&url, &command.split_whitespace().chain(["--help"]).collect::<Vec<_>>());
         assert_eq!((run.code, run.err.as_str()), (0, ""), "{command}");

@@ -79,7 +79,10 @@ async fn pages_show_each_session_once() {
         ("&state=all&created_from=0001-01-01T00:00:00Z&created_to=9999-12-31T23:59:59Z", 24),
         ("&state=all&created_to=1969-07-20T00:00:00Z", 0),
         ("&state=all&last_activity_to=1969-07-20T00:00:00Z", 0),
-        ("&state=live&user=beth.anglin&kind=integration&node=node-1&idle_minutes_min=0&last_activity_from=2001-01-01T00:00:00Z", 5),
+        (
+            "&state=live&user=beth.anglin&kind=integration&node=node-1&idle_minutes_min=0&last_activity_from=2001-01-01T00:00:00Z",
+            5,
+        ),
     ];
     for (query, expected) in rows {
         for limit in [1, 7, 500] {
@@ -102,7 +105,8 @@ async fn sessions_that_end_between_pages_are_neither_lost_nor_doubled() {
     let live: Vec<_> = sessions.iter().enumerate().filter(|(i, _)| i % 3 != 0).map(|(_, session)| session).collect();
     // Each page ends one session above and one below the cursor.
     let ending = async |page: usize| {
-        for session in [live.get(page), live.len().checked_sub(page + 1).and_then(|index| live.get(index))].into_iter().flatten() {
+        for session in [live.get(page), live.len().checked_sub(page + 1).and_then(|index| live.get(index))].into_iter().flatten()
+        {
             api.delete(&format!("/v1/sessions/{}?barrier=false", session["id"].as_str().unwrap())).await.expect(200);
         }
     };

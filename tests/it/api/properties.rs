@@ -18,13 +18,22 @@ async fn the_catalogue_shows_values_units_defaults_and_sources() {
         assert_eq!(&api.get(&format!("/v1/properties/{}", item["name"].as_str().unwrap())).await.expect(200), item);
     }
     let idle = api.get(IDLE).await.expect(200);
-    let expected = [("value", json!("30")), ("type", json!("integer")), ("unit", json!("minutes")), ("default", json!("30")),
-                    ("source", json!("default")), ("warnings", json!([]))];
+    let expected = [
+        ("value", json!("30")),
+        ("type", json!("integer")),
+        ("unit", json!("minutes")),
+        ("default", json!("30")),
+        ("source", json!("default")),
+        ("warnings", json!([])),
+    ];
     for (name, value) in expected {
         assert_eq!(idle[name], value, "{name}");
     }
     let profile = api.get("/v1/properties/glide.integration.session_timeout").await.expect(200);
-    assert_eq!((&profile["source"], &profile["value"], &profile["type"]), (&json!("release_profile"), &json!("5"), &json!("string")));
+    assert_eq!(
+        (&profile["source"], &profile["value"], &profile["type"]),
+        (&json!("release_profile"), &json!("5"), &json!("string"))
+    );
     let unset = api.get("/v1/properties/glide.unauthorized.session_timeout").await.expect(200);
     assert_eq!((&unset["value"], &unset["default"]), (&Value::Null, &Value::Null));
 }

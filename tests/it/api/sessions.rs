@@ -25,12 +25,26 @@ async fn create_answers_every_kind_with_its_session_and_token() {
     shapes::session(&created["session"]);
     let session = &created["session"];
     let expected = [
-        ("kind", json!("user")), ("user", json!("abel.tuter")), ("state", json!("live")), ("active", json!(false)),
-        ("device", json!("tablet")), ("client_address", json!("203.0.113.7")), ("user_agent", json!("Firefox")),
-        ("node", json!("node-1")), ("remember_me", json!(false)), ("residue", json!(false)), ("homepage_refresh_minutes", json!(5)),
-        ("idle_limit_minutes", json!(10)), ("max_life_deadline_at", Value::Null), ("remember_me_deadline_at", Value::Null),
-        ("ended_at", Value::Null), ("end_reason", Value::Null), ("ended_by", Value::Null), ("window_seconds", Value::Null),
-        ("oauth_entity", Value::Null), ("app_state", Value::Null),
+        ("kind", json!("user")),
+        ("user", json!("abel.tuter")),
+        ("state", json!("live")),
+        ("active", json!(false)),
+        ("device", json!("tablet")),
+        ("client_address", json!("203.0.113.7")),
+        ("user_agent", json!("Firefox")),
+        ("node", json!("node-1")),
+        ("remember_me", json!(false)),
+        ("residue", json!(false)),
+        ("homepage_refresh_minutes", json!(5)),
+        ("idle_limit_minutes", json!(10)),
+        ("max_life_deadline_at", Value::Null),
+        ("remember_me_deadline_at", Value::Null),
+        ("ended_at", Value::Null),
+        ("end_reason", Value::Null),
+        ("ended_by", Value::Null),
+        ("window_seconds", Value::Null),
+        ("oauth_entity", Value::Null),
+        ("app_state", Value::Null),
     ];
     for (name, value) in expected {
         assert_eq!(session[name], value, "{name}");
@@ -53,7 +67,9 @@ async fn create_answers_every_kind_with_its_session_and_token() {
 #[tokio::test]
 async fn create_refuses_with_the_code_of_the_reason() {
     let api = Api::start().await;
-    api.db.sql("insert into tenure.users (name, active, locked_out) values ('locked', true, true), ('inactive', false, false)").await;
+    api.db
+        .sql("insert into tenure.users (name, active, locked_out) values ('locked', true, true), ('inactive', false, false)")
+        .await;
     api.db.sql("update tenure.users set locked_out = false where name = 'inactive'").await;
     let cases = [
         (json!({"kind": "user", "user": "nobody"}), 404, "unknown_user"),
@@ -141,7 +157,8 @@ async fn extend_and_rotate_and_sign_out() {
     shapes::over(&send(api.request(Method::POST, &format!("{path}/extend"))).await.refused(401, "session_ended"));
 
     let (guest, _) = api.create(&json!({"kind": "guest"})).await;
-    let out = send(api.request(Method::POST, &format!("/v1/sessions/{}/sign-out", guest["id"].as_str().unwrap()))).await.expect(200);
+    let out =
+        send(api.request(Method::POST, &format!("/v1/sessions/{}/sign-out", guest["id"].as_str().unwrap()))).await.expect(200);
     assert_eq!((&out["guest"], &out["token"]), (&Value::Null, &Value::Null));
     for call in ["extend", "rotate", "sign-out"] {
         let unknown = format!("/v1/sessions/{}/{call}", uuid::Uuid::nil());
@@ -186,10 +203,7 @@ async fn terminate_show_explain_and_events_agree() {
     assert_eq!((&over["ended_at"], &over["action"]), (&shown["ended_at"], &json!("redirect_to_login")));
     let explained = api.get(&format!("{path}/explain")).await.expect(200);
     assert_keys(&explained["ended"], &["reason", "by", "at", "node"]);
-    assert_eq!(
-        explained["ended"],
-        json!({"reason": "terminated", "by": "tests", "at": shown["ended_at"], "node": "node-1"})
-    );
+    assert_eq!(explained["ended"], json!({"reason": "terminated", "by": "tests", "at": shown["ended_at"], "node": "node-1"}));
 
     let events = api.get(&format!("{path}/events")).await.expect(200);
     let events = shapes::page(&events);

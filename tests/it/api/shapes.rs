@@ -6,10 +6,30 @@ use crate::support::{assert_instant, assert_keys};
 
 /// SESSION without the place, as a check shows it.
 const CHECKED_SESSION: [&str; 24] = [
-    "id", "kind", "user", "state", "active", "device", "remember_me", "residue", "homepage_refresh_minutes",
-    "idle_limit_minutes", "oauth_entity", "window_seconds", "app_state", "app_state_at", "created_at", "last_activity_at",
-    "idle_deadline_at", "max_life_deadline_at", "remember_me_deadline_at", "residue_deadline_at", "expires_at", "ended_at",
-    "end_reason", "ended_by",
+    "id",
+    "kind",
+    "user",
+    "state",
+    "active",
+    "device",
+    "remember_me",
+    "residue",
+    "homepage_refresh_minutes",
+    "idle_limit_minutes",
+    "oauth_entity",
+    "window_seconds",
+    "app_state",
+    "app_state_at",
+    "created_at",
+    "last_activity_at",
+    "idle_deadline_at",
+    "max_life_deadline_at",
+    "remember_me_deadline_at",
+    "residue_deadline_at",
+    "expires_at",
+    "ended_at",
+    "end_reason",
+    "ended_by",
 ];
 const PLACE: [&str; 3] = ["node", "client_address", "user_agent"];
 

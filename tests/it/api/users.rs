@@ -94,9 +94,11 @@ async fn access_says_no_on_every_channel() {
     api.db.sql("update tenure.users set locked_out = true where name = 'locked'").await;
     api.db.sql("update tenure.users set active = false where name = 'inactive'").await;
     api.db.sql("update tenure.users set locked_out = false where name = 'inactive'").await;
-    let rows = [("plain", json!({"allowed": true, "reason": null})),
-                ("locked", json!({"allowed": false, "reason": "locked_out"})),
-                ("inactive", json!({"allowed": false, "reason": "inactive"}))];
+    let rows = [
+        ("plain", json!({"allowed": true, "reason": null})),
+        ("locked", json!({"allowed": false, "reason": "locked_out"})),
+        ("inactive", json!({"allowed": false, "reason": "inactive"})),
+    ];
     for (name, expected) in rows {
         for channel in ["", "?channel=login", "?channel=email", "?channel=integration"] {
             assert_eq!(api.get(&format!("/v1/users/{name}/access{channel}")).await.expect(200), expected, "{name} {channel}");

@@ -44,8 +44,18 @@ async fn input_058_to_066_attributes() {
         Case("66 one of two", patch(json!({"k1": "changed", "k2": SECRET.repeat(300)})), 422, bad),
         Case("no object", put(json!([SECRET])), 400, "malformed_body"),
         Case("null", put(Value::Null), 400, "malformed_body"),
-        Case("60 create", api.request(Method::POST, "/v1/sessions").json(&json!({"kind": "guest", "attributes": keys(65)})), 422, bad),
-        Case("59 create", api.request(Method::POST, "/v1/sessions").json(&json!({"kind": "guest", "attributes": {"a": "\0"}})), 422, bad),
+        Case(
+            "60 create",
+            api.request(Method::POST, "/v1/sessions").json(&json!({"kind": "guest", "attributes": keys(65)})),
+            422,
+            bad,
+        ),
+        Case(
+            "59 create",
+            api.request(Method::POST, "/v1/sessions").json(&json!({"kind": "guest", "attributes": {"a": "\0"}})),
+            422,
+            bad,
+        ),
     ];
     refused(&api, cases).await;
     assert_eq!(api.get(&path).await.expect(200), Value::Object(keys(63)));

@@ -76,7 +76,8 @@ async fn input_092_and_094_and_096_pools_and_servers() {
         assert!(matches!(error, ConnectError::Connections(_)), "{error}");
         assert!(error.to_string().contains("2 to 200"), "{error}");
     }
-    let lossy = db.count("select count(*) from pg_settings where name in ('fsync', 'full_page_writes') and setting = 'off'").await > 0;
+    let lossy =
+        db.count("select count(*) from pg_settings where name in ('fsync', 'full_page_writes') and setting = 'off'").await > 0;
     let answer = Store::connect(&ConnectSettings { allow_lossy: false, ..settings(&db.url, "n") }).await;
     assert_eq!(matches!(answer, Err(ConnectError::Unsuitable(_))), lossy);
     if let Err(error) = answer {
@@ -98,7 +99,8 @@ async fn after(statements: &str) -> (Result<(), MigrateError>, Result<(), Migrat
 #[tokio::test]
 async fn input_102_to_105_histories() {
     let history = "public.refinery_schema_history";
-    let (served, migrated) = after(&format!("insert into {history} select 99, 'later', applied_on, '1' from {history} limit 1")).await;
+    let (served, migrated) =
+        after(&format!("insert into {history} select 99, 'later', applied_on, '1' from {history} limit 1")).await;
     for error in [served.unwrap_err(), migrated.unwrap_err()] {
         assert!(matches!(&error, MigrateError::Mismatch(text) if text.contains("99") && text.contains("newer")), "102: {error}");
     }

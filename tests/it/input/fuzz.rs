@@ -12,11 +12,81 @@ use crate::support::{Api, send};
 
 /// Pieces that have broken parsers before.
 const PIECES: &[&str] = &[
-    "0", "1", "-1", "9", "501", "9223372036854775807", "9223372036854775808", "1e400", "NaN", "+", "-", ".", ",", ":", ";", "'", "\"",
-    "\\", "%", "%00", "%25", "&", "=", "#", "?", "/", "..", "\0", "\n", "\r", "\t", "\u{7f}", "\u{85}", "\u{202e}", "\u{feff}", "\u{10ffff}",
-    "é", "e\u{301}", "ß", "İ", "ﷺ", "👩‍👩‍👧", "A", "z", "tn_", "tnk_", "AAAA", "====", "_", "true", "false", "null", "live", "ended", "all",
-    "user", "guest", "2026-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999+23:59", "0001-01-01T00:00:00-23:59", "T", "Z", "infinity",
-    "::1", "127.0.0.1", "::ffff:1.2.3.4", "fe80::1%eth0", "00000000-0000-0000-0000-000000000000", "{", "}", "[", "]", "$1", "--", " ",
+    "0",
+    "1",
+    "-1",
+    "9",
+    "501",
+    "9223372036854775807",
+    "9223372036854775808",
+    "1e400",
+    "NaN",
+    "+",
+    "-",
+    ".",
+    ",",
+    ":",
+    ";",
+    "'",
+    "\"",
+    "\\",
+    "%",
+    "%00",
+    "%25",
+    "&",
+    "=",
+    "#",
+    "?",
+    "/",
+    "..",
+    "\0",
+    "\n",
+    "\r",
+    "\t",
+    "\u{7f}",
+    "\u{85}",
+    "\u{202e}",
+    "\u{feff}",
+    "\u{10ffff}",
+    "é",
+    "e\u{301}",
+    "ß",
+    "İ",
+    "ﷺ",
+    "👩‍👩‍👧",
+    "A",
+    "z",
+    "tn_",
+    "tnk_",
+    "AAAA",
+    "====",
+    "_",
+    "true",
+    "false",
+    "null",
+    "live",
+    "ended",
+    "all",
+    "user",
+    "guest",
+    "2026-01-01T00:00:00Z",
+    "9999-12-31T23:59:59.999999999+23:59",
+    "0001-01-01T00:00:00-23:59",
+    "T",
+    "Z",
+    "infinity",
+    "::1",
+    "127.0.0.1",
+    "::ffff:1.2.3.4",
+    "fe80::1%eth0",
+    "00000000-0000-0000-0000-000000000000",
+    "{",
+    "}",
+    "[",
+    "]",
+    "$1",
+    "--",
+    " ",
 ];
 
 fn random(rng: &mut impl Rng) -> String {
@@ -55,7 +125,12 @@ fn try_all(text: &str) {
     };
     let _ = all.clone().validate();
     let _ = CreateSession { kind: "user".to_owned(), device: None, client_address: None, ..all }.validate();
-    let user = UserInput { name: Some(text.to_owned()), display_name: Some(Some(text.to_owned())), roles: Some(vec![text.to_owned()]), ..UserInput::default() };
+    let user = UserInput {
+        name: Some(text.to_owned()),
+        display_name: Some(Some(text.to_owned())),
+        roles: Some(vec![text.to_owned()]),
+        ..UserInput::default()
+    };
     let _ = user.validate(text);
 }
 
@@ -86,8 +161,19 @@ proptest! {
 #[tokio::test]
 async fn input_http_never_answers_500() {
     const NAMES: [&str; 13] = [
-        "user", "kind", "node", "active", "address", "idle_minutes_min", "created_from", "created_to", "last_activity_from",
-        "last_activity_to", "state", "limit", "after",
+        "user",
+        "kind",
+        "node",
+        "active",
+        "address",
+        "idle_minutes_min",
+        "created_from",
+        "created_to",
+        "last_activity_from",
+        "last_activity_to",
+        "state",
+        "limit",
+        "after",
     ];
     let api = Api::start().await;
     let (session, _) = api.create(&json!({"kind": "guest"})).await;

@@ -10,12 +10,11 @@ use crate::support::{Api, send};
 async fn input_014_to_024_bodies() {
     let api = Api::start().await;
     api.db.user("abel.tuter").await;
-    let check = |kind: &str, body: Vec<u8>| api.request(Method::POST, "/v1/sessions/check").header("content-type", kind).body(body);
+    let check =
+        |kind: &str, body: Vec<u8>| api.request(Method::POST, "/v1/sessions/check").header("content-type", kind).body(body);
     let create = |body: String| api.request(Method::POST, "/v1/sessions").header("content-type", "application/json").body(body);
     let token = || format!(r#"{{"token":"{SECRET}"}}"#).into_bytes();
-    let nested = |depth: usize| {
-        format!(r#"{{"kind":"guest","attributes":{{"a":{}{}}}}}"#, "[".repeat(depth), "]".repeat(depth))
-    };
+    let nested = |depth: usize| format!(r#"{{"kind":"guest","attributes":{{"a":{}{}}}}}"#, "[".repeat(depth), "]".repeat(depth));
     let user = |field: &str| format!(r#"{{"kind":"user","user":"abel.tuter",{field}}}"#);
     let bad = "malformed_body";
     let cases = vec![
@@ -89,9 +88,24 @@ async fn input_025_and_027_and_032_parameters_methods_preconditions() {
             Case("27 options", api.request(Method::OPTIONS, "/v1/sessions"), 405, "method_not_allowed"),
             Case("27 own word", api.request("PURGE".parse().unwrap(), "/v1/sessions"), 405, "method_not_allowed"),
             Case("26 nothing there", api.request(Method::GET, "/v2"), 404, "not_found"),
-            Case("32 old", api.request(Method::PUT, &attributes).header("if-match", "\"77\"").json(&json!({})), 412, "version_mismatch"),
-            Case("32 nonsense", api.request(Method::PATCH, &attributes).header("if-match", SECRET).json(&json!({})), 412, "version_mismatch"),
-            Case("32 list", api.request(Method::PATCH, &attributes).header("if-match", "\"1\", \"2\"").json(&json!({})), 412, "version_mismatch"),
+            Case(
+                "32 old",
+                api.request(Method::PUT, &attributes).header("if-match", "\"77\"").json(&json!({})),
+                412,
+                "version_mismatch",
+            ),
+            Case(
+                "32 nonsense",
+                api.request(Method::PATCH, &attributes).header("if-match", SECRET).json(&json!({})),
+                412,
+                "version_mismatch",
+            ),
+            Case(
+                "32 list",
+                api.request(Method::PATCH, &attributes).header("if-match", "\"1\", \"2\"").json(&json!({})),
+                412,
+                "version_mismatch",
+            ),
         ],
     )
     .await;
@@ -106,7 +120,8 @@ async fn input_025_and_027_and_032_parameters_methods_preconditions() {
 #[tokio::test]
 async fn input_029_forwarded_for() {
     let api = Api::start().await;
-    let request = api.request(Method::POST, "/v1/sessions").header("x-forwarded-for", "203.0.113.66").json(&json!({"kind": "guest"}));
+    let request =
+        api.request(Method::POST, "/v1/sessions").header("x-forwarded-for", "203.0.113.66").json(&json!({"kind": "guest"}));
     let created = send(request).await.expect(201);
     assert!(created["session"]["client_address"].is_null(), "{created}");
 }

@@ -33,9 +33,21 @@ async fn input_034_to_039_lists() {
             cases.push(Case("37 backwards", api.request(Method::GET, &path), 400, parameter));
         }
         for at in [
-            "2026-01-01T00:00:00", "2026-01-01", "2026-02-30T00:00:00Z", "10000-01-01T00:00:00Z", "0000-01-01T00:00:00Z",
-            "infinity", "-infinity", "2026-12-31T23:59:60Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00+24:00", "1767225600",
-            "now", "", "%00", "2026-01-01T00:00:00Z'",
+            "2026-01-01T00:00:00",
+            "2026-01-01",
+            "2026-02-30T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "infinity",
+            "-infinity",
+            "2026-12-31T23:59:60Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:00:00+24:00",
+            "1767225600",
+            "now",
+            "",
+            "%00",
+            "2026-01-01T00:00:00Z'",
         ] {
             cases.push(Case("38 instant", api.request(Method::GET, &format!("/v1/sessions?{name}_from={at}")), 400, parameter));
             cases.push(Case("38 instant", api.request(Method::GET, &format!("/v1/sessions?{name}_to={at}")), 400, parameter));

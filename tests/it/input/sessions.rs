@@ -46,10 +46,27 @@ async fn input_042_to_046_and_050_and_056_creating() {
         let patch = api.request(Method::PATCH, "/v1/users/abel.tuter").json(&json!({"homepage_refresh_minutes": minutes}));
         cases.push(Case("45 user's refresh", patch, 422, "invalid_field"));
     }
-    for address in ["", "localhost", "203.0.113.7:80", "203.0.113.0/24", "999.1.1.1", "1.2.3", "01.2.3.4", "::1%eth0", "[::1]", " ::1", "a\0"] {
+    for address in [
+        "",
+        "localhost",
+        "203.0.113.7:80",
+        "203.0.113.0/24",
+        "999.1.1.1",
+        "1.2.3",
+        "01.2.3.4",
+        "::1%eth0",
+        "[::1]",
+        " ::1",
+        "a\0",
+    ] {
         cases.push(Case("56 address", user("client_address", json!(address)), 422, "invalid_field"));
     }
-    for (field, value) in [("remember_me", json!(true)), ("idle_limit_minutes", json!(5)), ("guest_token", json!("x")), ("carry_attributes", json!(true))] {
+    for (field, value) in [
+        ("remember_me", json!(true)),
+        ("idle_limit_minutes", json!(5)),
+        ("guest_token", json!("x")),
+        ("carry_attributes", json!(true)),
+    ] {
         for kind in ["guest", "integration"] {
             let mut body = json!({"kind": kind});
             if kind == "integration" {
@@ -60,7 +77,12 @@ async fn input_042_to_046_and_050_and_056_creating() {
         }
     }
     let check = |body: Value| api.request(Method::POST, "/v1/sessions/check").json(&body);
-    cases.push(Case("50 activity with a time", check(json!({"token": "x", "at": "2020-01-01T00:00:00Z"})), 400, "malformed_body"));
+    cases.push(Case(
+        "50 activity with a time",
+        check(json!({"token": "x", "at": "2020-01-01T00:00:00Z"})),
+        400,
+        "malformed_body",
+    ));
     cases.push(Case("activity", check(json!({"token": "x", "activity": SECRET})), 422, "invalid_field"));
     refused(&api, cases).await;
 }
@@ -71,7 +93,22 @@ async fn input_043_user_names() {
     api.db.user("zoë").await;
     let mut cases = Vec::new();
     let long = ["a".repeat(129), "a".repeat(1024), "é".repeat(129), "\u{3b1}\u{313}\u{300}\u{345}".repeat(150)];
-    let mut names: Vec<String> = ["a\nb", "a\tb", "a\u{7f}b", "a\u{85}b", " a", "a ", "\u{a0}a", "\u{202e}a", "a\u{200f}", "a\u{061c}", "\u{2066}a\u{2069}", "a\0"].map(str::to_owned).to_vec();
+    let mut names: Vec<String> = [
+        "a\nb",
+        "a\tb",
+        "a\u{7f}b",
+        "a\u{85}b",
+        " a",
+        "a ",
+        "\u{a0}a",
+        "\u{202e}a",
+        "a\u{200f}",
+        "a\u{061c}",
+        "\u{2066}a\u{2069}",
+        "a\0",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     names.extend(long);
     for name in &names {
         let put = api.request(Method::PUT, &format!("/v1/users/{}", encoded(name))).json(&json!({}));
@@ -79,14 +116,26 @@ async fn input_043_user_names() {
         let create = api.request(Method::POST, "/v1/sessions").json(&json!({"kind": "user", "user": name}));
         cases.push(Case("43 create", create, 422, "invalid_user_name"));
     }
-    for (field, value) in [("name", json!("other")), ("display_name", json!("")), ("display_name", json!("a".repeat(256))), ("display_name", json!("a\0b")), ("roles", json!([SECRET])), ("roles", json!(["app"]))] {
+    for (field, value) in [
+        ("name", json!("other")),
+        ("display_name", json!("")),
+        ("display_name", json!("a".repeat(256))),
+        ("display_name", json!("a\0b")),
+        ("roles", json!([SECRET])),
+        ("roles", json!(["app"])),
+    ] {
         let mut body = json!({});
         body[field] = value;
         // A role that does not exist is named in the answer, so it is no place for a secret.
         if field == "roles" {
             body = json!({"roles": ["app"]});
         }
-        cases.push(Case("43 fields", api.request(Method::PATCH, &format!("/v1/users/{}", encoded("zoë"))).json(&body), 422, "invalid_field"));
+        cases.push(Case(
+            "43 fields",
+            api.request(Method::PATCH, &format!("/v1/users/{}", encoded("zoë"))).json(&body),
+            422,
+            "invalid_field",
+        ));
     }
     refused(&api, cases).await;
 
@@ -102,7 +151,8 @@ async fn input_043_user_names() {
 #[tokio::test]
 async fn input_044_and_045_values_of_properties() {
     let api = Api::start().await;
-    let set = |name: &str, value: &str| api.request(Method::PUT, &format!("/v1/properties/{name}")).json(&json!({"value": value}));
+    let set =
+        |name: &str, value: &str| api.request(Method::PUT, &format!("/v1/properties/{name}")).json(&json!({"value": value}));
     let mut cases = vec![
         Case("44 life below idle", set("glide.ui.active.session.life_span", "20"), 422, "relation_broken"),
         Case("44 life equals idle", set("glide.guest.active.session.life_span", "30"), 422, "relation_broken"),
@@ -112,10 +162,33 @@ async fn input_044_and_045_values_of_properties() {
         Case("name", set("nothing", "1"), 404, "unknown_property"),
         Case("name with NUL", set("a%00", "1"), 404, "unknown_property"),
         Case("long name", set(&"a".repeat(5000), "1"), 404, "unknown_property"),
-        Case("number", api.request(Method::PUT, "/v1/properties/glide.ui.session_timeout").json(&json!({"value": 30})), 400, "malformed_body"),
+        Case(
+            "number",
+            api.request(Method::PUT, "/v1/properties/glide.ui.session_timeout").json(&json!({"value": 30})),
+            400,
+            "malformed_body",
+        ),
         Case("force", api.request(Method::DELETE, "/v1/properties/glide.ui.session_timeout?force=yes"), 400, "invalid_parameter"),
     ];
-    for value in ["0", "-1", "1441", "2147483648", "99999999999999999999", "1e1", "+5", " 5", "5 ", "05", "5.0", "0x5", "٣", "five", SECRET, "5\n", "1; drop"] {
+    for value in [
+        "0",
+        "-1",
+        "1441",
+        "2147483648",
+        "99999999999999999999",
+        "1e1",
+        "+5",
+        " 5",
+        "5 ",
+        "05",
+        "5.0",
+        "0x5",
+        "٣",
+        "five",
+        SECRET,
+        "5\n",
+        "1; drop",
+    ] {
         cases.push(Case("45 minutes", set("glide.ui.session_timeout", value), 422, "invalid_value"));
     }
     for value in ["-1", "525601", "00"] {
@@ -144,7 +217,12 @@ async fn input_047_to_052_ending_and_extending() {
         Case("49 extend what is over", post(&format!("{dead}/extend")), 401, "session_ended"),
         Case("rotate what is over", post(&format!("{dead}/rotate")), 409, "session_ended"),
         Case("rotate unknown", post(&format!("{unknown}/rotate")), 404, "unknown_session"),
-        Case("52 unlock unknown", api.request(Method::PATCH, "/v1/users/nobody").json(&json!({"locked_out": false})), 404, "unknown_user"),
+        Case(
+            "52 unlock unknown",
+            api.request(Method::PATCH, "/v1/users/nobody").json(&json!({"locked_out": false})),
+            404,
+            "unknown_user",
+        ),
     ];
     for barrier in ["0", "61000", "yes", "", "True", "5s"] {
         cases.push(Case("48 barrier", delete(&format!("{live}?barrier={barrier}")), 400, "invalid_parameter"));

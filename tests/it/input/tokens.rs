@@ -63,11 +63,21 @@ async fn input_010_token_in_the_query() {
         &api,
         [
             Case("check", api.request(Method::POST, &path("/v1/sessions/check")).json(&body), 400, "invalid_parameter"),
-            Case("create", api.request(Method::POST, &path("/v1/sessions")).json(&json!({"kind": "guest"})), 400, "invalid_parameter"),
+            Case(
+                "create",
+                api.request(Method::POST, &path("/v1/sessions")).json(&json!({"kind": "guest"})),
+                400,
+                "invalid_parameter",
+            ),
             Case("list", api.request(Method::GET, &path("/v1/sessions")), 400, "invalid_parameter"),
             Case("events", api.request(Method::GET, &path("/v1/events")), 400, "invalid_parameter"),
             Case("end", api.request(Method::DELETE, &path(&format!("/v1/sessions/{id}"))), 400, "invalid_parameter"),
-            Case("payload", api.request(Method::PUT, &path(&format!("/v1/sessions/{id}/attributes"))).json(&json!({})), 400, "invalid_parameter"),
+            Case(
+                "payload",
+                api.request(Method::PUT, &path(&format!("/v1/sessions/{id}/attributes"))).json(&json!({})),
+                400,
+                "invalid_parameter",
+            ),
         ],
     )
     .await;

@@ -56,17 +56,40 @@ async fn input_007_012_015_026_027_raw_requests() {
     let length = body.len();
     let rows: Vec<(&str, Vec<u8>, &[u16])> = vec![
         ("7 NUL in a header", format!("{}X-A: a\0b\r\n\r\n", head(&api, "GET /v1/nodes")).into(), &[400]),
-        ("7 NUL in the key", format!("GET /v1/nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\0\r\n\r\n", api.key).into(), &[400]),
-        ("7 non-ASCII key", "GET /v1/nodes HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer tnk_é\r\n\r\n".into(), &[400, 401]),
+        (
+            "7 NUL in the key",
+            format!("GET /v1/nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\0\r\n\r\n", api.key).into(),
+            &[400],
+        ),
+        (
+            "7 non-ASCII key",
+            "GET /v1/nodes HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer tnk_é\r\n\r\n".into(),
+            &[400, 401],
+        ),
         ("7 line end in a header", format!("{}X-A: a\rb\r\n\r\n", head(&api, "GET /v1/nodes")).into(), &[400]),
         ("7 folded header", format!("{}X-A: a\r\n b\r\n\r\n", head(&api, "GET /v1/nodes")).into(), &[400]),
-        ("12 1 MiB header", format!("{}Cookie: {}\r\n\r\n", head(&api, "GET /v1/nodes"), "c".repeat(1 << 20)).into(), &[431, 400]),
+        (
+            "12 1 MiB header",
+            format!("{}Cookie: {}\r\n\r\n", head(&api, "GET /v1/nodes"), "c".repeat(1 << 20)).into(),
+            &[431, 400],
+        ),
         ("12 1,000 headers", format!("{}{}\r\n", head(&api, "GET /v1/nodes"), "X-A: b\r\n".repeat(1000)).into(), &[431, 400]),
-        ("15 length, then chunked", format!("{create}{json}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n").into(), &[400]),
+        (
+            "15 length, then chunked",
+            format!(
+                "{create}{json}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"
+            )
+            .into(),
+            &[400],
+        ),
         ("15 two lengths", format!("{create}{json}Content-Length: {length}\r\nContent-Length: 1\r\n\r\n{body}").into(), &[400]),
         ("15 length with a sign", format!("{create}{json}Content-Length: +{length}\r\n\r\n{body}").into(), &[400]),
         ("15 not chunked last", format!("{create}{json}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n").into(), &[400]),
-        ("15 bad chunk size", format!("{create}{json}Transfer-Encoding: chunked\r\n\r\nzz\r\n{body}\r\n0\r\n\r\n").into(), &[400]),
+        (
+            "15 bad chunk size",
+            format!("{create}{json}Transfer-Encoding: chunked\r\n\r\nzz\r\n{body}\r\n0\r\n\r\n").into(),
+            &[400],
+        ),
         ("19 body cut short", format!("{create}{json}Content-Length: {}\r\n\r\n{body}", length + 10).into(), &[0, 400]),
         ("26 dots", format!("{}\r\n", head(&api, &format!("DELETE /v1/users/../sessions/{id}"))).into(), &[400, 404]),
         ("26 encoded dots", format!("{}\r\n", head(&api, &format!("DELETE /v1/users/%2e%2e/sessions/{id}"))).into(), &[400, 404]),
@@ -76,15 +99,31 @@ async fn input_007_012_015_026_027_raw_requests() {
         ("26 NUL in a property", format!("{}\r\n", head(&api, "GET /v1/properties/a%00b")).into(), &[404]),
         ("26 NUL in an id", format!("{}\r\n", head(&api, &format!("DELETE /v1/sessions/{id}%00"))).into(), &[404]),
         ("26 not UTF-8 user", format!("{}\r\n", head(&api, "GET /v1/users/%ff%fe")).into(), &[400]),
-        ("26 not UTF-8 transaction", format!("{}\r\n", head(&api, &format!("DELETE /v1/sessions/{id}/transactions/%ff"))).into(), &[404]),
+        (
+            "26 not UTF-8 transaction",
+            format!("{}\r\n", head(&api, &format!("DELETE /v1/sessions/{id}/transactions/%ff"))).into(),
+            &[404],
+        ),
         ("26 double slash", format!("{}\r\n", head(&api, &format!("DELETE //v1/sessions/{id}"))).into(), &[404]),
         ("26 slash behind", format!("{}\r\n", head(&api, &format!("DELETE /v1/sessions/{id}/"))).into(), &[404]),
         ("27 TRACE", format!("{}\r\n", head(&api, "TRACE /v1/sessions")).into(), &[405]),
         ("27 CONNECT", format!("{}\r\n", head(&api, "CONNECT tenure:80")).into(), &[400, 404, 405]),
         ("27 lower case", format!("{}\r\n", head(&api, "get /v1/sessions")).into(), &[400, 405]),
-        ("39 filter of 1 MiB", format!("{}\r\n", head(&api, &format!("GET /v1/sessions?user={}", "a".repeat(1 << 20)))).into(), &[414, 431, 400]),
-        ("39 filter of 60 KiB", format!("{}\r\n", head(&api, &format!("GET /v1/sessions?user={}", "a".repeat(60 << 10)))).into(), &[414, 422]),
-        ("39 node of 60 KiB", format!("{}\r\n", head(&api, &format!("GET /v1/sessions?node={}", "a".repeat(60 << 10)))).into(), &[414, 400]),
+        (
+            "39 filter of 1 MiB",
+            format!("{}\r\n", head(&api, &format!("GET /v1/sessions?user={}", "a".repeat(1 << 20)))).into(),
+            &[414, 431, 400],
+        ),
+        (
+            "39 filter of 60 KiB",
+            format!("{}\r\n", head(&api, &format!("GET /v1/sessions?user={}", "a".repeat(60 << 10)))).into(),
+            &[414, 422],
+        ),
+        (
+            "39 node of 60 KiB",
+            format!("{}\r\n", head(&api, &format!("GET /v1/sessions?node={}", "a".repeat(60 << 10)))).into(),
+            &[414, 400],
+        ),
         ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), &[0, 400]),
         ("HTTP/0.9", b"GET /\r\n\r\n".to_vec(), &[0, 400]),
     ];
@@ -105,11 +144,17 @@ async fn input_007_012_015_026_027_raw_requests() {
 async fn input_015_nothing_is_smuggled() {
     let api = Api::start().await;
     let body = r#"{"kind":"guest"}"#;
-    let smuggled = format!("POST /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", api.key, body.len());
+    let smuggled = format!(
+        "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        api.key,
+        body.len()
+    );
     let head = head(&api, "POST /v1/sessions/check").replace("Connection: close\r\n", "");
-    let request = format!("{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n");
+    let request =
+        format!("{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n");
     talk(&api, format!("{request}{}", smuggled.replace("POST", "XXXX")).as_bytes(), true).await;
-    let request = format!("{head}Content-Type: application/json\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    let request =
+        format!("{head}Content-Type: application/json\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
     let answer = talk(&api, format!("{request}{smuggled}").as_bytes(), true).await;
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "the connection is closed after the refusal: {answer}");
     assert_eq!(api.db.count("select count(*) from tenure.sessions").await, 0);

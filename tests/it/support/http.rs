@@ -174,17 +174,14 @@ impl Api {
 /// Sends a request and reads the whole answer.
 pub async fn send(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
-    Answer {
-        status: response.status().as_u16(),
-        headers: response.headers().clone(),
-        text: response.text().await.unwrap(),
-    }
+    Answer { status: response.status().as_u16(), headers: response.headers().clone(), text: response.text().await.unwrap() }
 }
 
 /// The keys of an object are exactly these.
 #[track_caller]
 pub fn assert_keys(value: &Value, keys: &[&str]) {
-    let found: BTreeSet<&str> = value.as_object().unwrap_or_else(|| panic!("no object: {value}")).keys().map(String::as_str).collect();
+    let found: BTreeSet<&str> =
+        value.as_object().unwrap_or_else(|| panic!("no object: {value}")).keys().map(String::as_str).collect();
     assert_eq!(found, keys.iter().copied().collect(), "{value:#}");
 }
 
