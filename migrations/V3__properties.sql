@@ -24,13 +24,14 @@ comment on column tenure.property_catalogue.zero_is_off   is 'Whether 0 is accep
 comment on column tenure.property_catalogue.description   is 'What the property does, one sentence.';
 comment on column tenure.property_catalogue.choices       is 'The accepted words of a choice.';
 
+-- 35791394 minutes are the most whose seconds an int holds.
 insert into tenure.property_catalogue (name, type, unit, default_value, minimum, maximum, zero_is_off, description, choices) values
     ('glide.ui.session_timeout',                         'integer', 'minutes', '30',       1,    1440,   false, 'Idle limit of user sessions.', null),
     ('glide.guest.session_timeout',                      'integer', 'minutes', '30',       1,    1440,   false, 'Idle limit of guest sessions.', null),
     ('glide.integration.session_timeout',                'string',  'minutes', null,       1,    1440,   false, 'Idle limit of integration sessions; its default depends on tenure.release_profile.', null),
     ('glide.ui.active.session.life_span',                'integer', 'minutes', '0',        1,    525600, true,  'Maximum life of user sessions whatever the activity; 0 is off.', null),
-    ('glide.guest.active.session.life_span',             'integer', 'minutes', '0',        1,    525600, true,  'Maximum life of guest sessions whatever the activity; 0 is off.', null),
-    ('glide.integrations.active.session.life_span',      'integer', 'minutes', '0',        1,    525600, true,  'Maximum life of integration sessions whatever the activity; 0 is off. Only while glide.active.session.timeout.invalidate.session is true.', null),
+    ('glide.guest.active.session.life_span',             'integer', 'minutes', '0',        1,    35791394, true,  'Maximum life of guest sessions whatever the activity; 0 is off.', null),
+    ('glide.integrations.active.session.life_span',      'integer', 'minutes', '0',        1,    35791394, true,  'Maximum life of integration sessions whatever the activity; 0 is off. Only while glide.active.session.timeout.invalidate.session is true.', null),
     ('glide.active.session.timeout.invalidate.session',  'boolean', null,      'false',    null, null,   false, 'Whether the maximum life of integration sessions applies.', null),
     ('glide.ui.session_timeleft',                        'integer', 'minutes', '2',        1,    1440,   true,  'How long before the idle deadline to offer "Extend your session"; 0 never offers it.', null),
     ('glide.ui.auto_req.extend.session',                 'boolean', null,      'true',     null, null,   false, 'Whether the homepage''s own reload extends a desktop session by its refresh interval.', null),
@@ -44,7 +45,7 @@ insert into tenure.property_catalogue (name, type, unit, default_value, minimum,
     ('glide.ui.forgetme',                                'boolean', null,      'false',    null, null,   false, 'Switches Remember Me off for everyone, live sessions included.', null),
     ('tenure.release_profile',                           'string',  null,      'yokohama', null, null,   false, 'Release whose default idle limit integration sessions follow.', '{helsinki,istanbul,yokohama}'),
     ('tenure.lock_out_inactive_users',                   'boolean', null,      'true',     null, null,   false, 'Whether a user who becomes inactive is locked out.', null),
-    ('tenure.mobile.active.session.life_span',           'integer', 'minutes', '0',        1,    525600, true,  'Maximum life of mobile sessions; 0 is off.', null),
+    ('tenure.mobile.active.session.life_span',           'integer', 'minutes', '0',        1,    35791394, true,  'Maximum life of mobile sessions; 0 is off.', null),
     ('tenure.mobile.heartbeat_seconds',                  'integer', 'seconds', '60',       10,   3600,   false, 'How long after its last report a mobile app counts as active.', null);
 
 create table tenure.properties (
