@@ -63,12 +63,12 @@ async fn rule_p2_values_are_text_with_a_type() {
         ("glide.guest.session_timeout", "0", "1", "1440", "1441"),
         ("glide.integration.session_timeout", "0", "1", "1440", "1441"),
         ("glide.ui.active.session.life_span", "-1", "0", "525600", "525601"),
-        ("glide.guest.active.session.life_span", "-1", "0", "525600", "9999999999"),
-        ("glide.integrations.active.session.life_span", "-1", "0", "525600", "9999999999"),
+        ("glide.guest.active.session.life_span", "-1", "0", "35791394", "35791395"),
+        ("glide.integrations.active.session.life_span", "-1", "0", "35791394", "35791395"),
         ("glide.ui.user_cookie.life_span_in_days", "0", "1", "30", "31"),
         ("glide.ui.session_timeleft", "-1", "0", "29", "30"),
         ("glide.unauthorized.session_timeout", "0", "1", "29", "30"),
-        ("tenure.mobile.active.session.life_span", "-1", "0", "525600", "9999999999"),
+        ("tenure.mobile.active.session.life_span", "-1", "0", "35791394", "35791395"),
         ("tenure.mobile.heartbeat_seconds", "9", "10", "3600", "3601"),
     ];
     for (name, below, least, most, above) in bounds {
