@@ -45,7 +45,7 @@ async fn expect_complete(settings: &ConnectSettings) {
     expected.sort();
     assert_eq!(rows.len(), expected.len(), "each version is applied once");
     for (row, migration) in rows.iter().zip(&expected) {
-        assert_eq!(row.get::<i32, _>(0), migration.version() as i32);
+        assert_eq!(i64::from(row.get::<i32, _>(0)), i64::from(migration.version()));
         assert_eq!(row.get::<String, _>(1), migration.name());
         chrono::DateTime::parse_from_rfc3339(&row.get::<String, _>(2)).unwrap();
         assert_eq!(row.get::<String, _>(3), migration.checksum().to_string());
