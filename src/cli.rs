@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::error::Error;
 use crate::store::{ConnectError, MigrateError};
+use output::note;
 
 /// A persistent, multi-node session store on PostgreSQL.
 #[derive(Debug, Parser)]
@@ -147,7 +148,7 @@ pub fn run() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: The runtime did not start: {error}");
+            note(&format!("error: The runtime did not start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -158,7 +159,7 @@ pub fn run() -> ExitCode {
         Err(failure) => {
             let text = failure.to_string();
             if !text.is_empty() {
-                eprintln!("error: {text}");
+                note(&format!("error: {text}"));
             }
             ExitCode::from(failure.code())
         }

@@ -4,7 +4,7 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::database::with_manager;
-use super::output::{document, instant, or_dash, table};
+use super::output::{document, instant, note, or_dash, table};
 use super::{Failure, Global};
 use crate::input;
 use crate::store::EventFilter;
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, args: EventsArgs) -> Result<(), Failure
             .collect();
         table(&["at", "type", "session", "user", "actor", "reason", "node", "details"], &rows)?;
         if let Some(next) = page.next {
-            eprintln!("More: --after {next}");
+            note(&format!("More: --after {next}"));
         }
         Ok(())
     })

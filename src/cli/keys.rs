@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::database::{actor, operator, with_manager};
-use super::output::{document, line};
+use super::output::{document, line, note};
 use super::{Failure, Global};
 use crate::error::Error;
 use crate::input;
@@ -36,7 +36,7 @@ pub(super) async fn run(global: &Global, command: KeysCommand) -> Result<(), Fai
             if global.json {
                 return document(&json!({ "id": record.id, "name": record.name, "role": record.role, "key": key.reveal() }));
             }
-            eprintln!("Key {} of role {}. It is shown only now:", record.name, record.role);
+            note(&format!("Key {} of role {}. It is shown only now:", record.name, record.role));
             line(key.reveal())
         }
         KeysCommand::Revoke { key } => {

@@ -36,7 +36,7 @@ async fn answer(global: &Global, args: &MigrateArgs, database: &Database) -> Res
             output::line(line)?;
         }
         if lines.is_empty() {
-            eprintln!("{}", if args.plan { "Nothing to apply: the schema is up to date." } else { "Nothing was applied yet." });
+            output::note(if args.plan { "Nothing to apply: the schema is up to date." } else { "Nothing was applied yet." });
         }
         return Ok(());
     }
@@ -51,6 +51,6 @@ async fn answer(global: &Global, args: &MigrateArgs, database: &Database) -> Res
     for name in &migrated.applied {
         output::line(&format!("applied {name}"))?;
     }
-    eprintln!("The schema is at version {}.", output::or_dash(status.version));
+    output::note(&format!("The schema is at version {}.", output::or_dash(status.version)));
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> Result<(), Failure>
         line(row)?;
     }
     if rows.is_empty() {
-        eprintln!("(none)");
+        note("(none)");
     }
     Ok(())
 }
@@ -38,6 +38,11 @@ pub(super) fn table(names: &[&str], rows: &[Vec<String>]) -> Result<(), Failure>
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     writeln!(std::io::stdout(), "{}", visible(text))?;
     Ok(())
+}
+
+/// Says something on stderr; a reader that went away is no reason to fail.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// An optional value, a dash for none.

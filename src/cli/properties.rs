@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::database::{actor, operator, with_manager};
-use super::output::{document, line, or_dash, table};
+use super::output::{document, line, note, or_dash, table};
 use super::{Failure, Global};
 use crate::store::Property;
 
@@ -65,7 +65,7 @@ pub(super) async fn run(global: &Global, command: PropertiesCommand) -> Result<(
             return document(&changed);
         }
         for warning in &changed.property.warnings {
-            eprintln!("warning: {warning}");
+            note(&format!("warning: {warning}"));
         }
         let property = &changed.property;
         line(&format!(

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::database::Database;
+use super::output::note;
 use super::{Failure, Global};
 use crate::input;
 use crate::manager::Manager;
@@ -61,12 +62,12 @@ async fn node(
     store.check_schema().await?;
     let advertised = args.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
     let manager = Manager::start(store, Registration { name: name.clone(), address: Some(advertised) }).await?;
-    eprintln!("tenure: node {name} listens on http://{address}");
+    note(&format!("tenure: node {name} listens on http://{address}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Output)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Output)?;
     let stop = async move {
         tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
-        eprintln!("tenure: finishing what is in flight; a second signal stops at once");
+        note("tenure: finishing what is in flight; a second signal stops at once");
         tokio::spawn(async move {
             tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
             std::process::exit(130);
@@ -77,7 +78,8 @@ async fn node(
 
 fn start_log(json: bool) {
     let filter = EnvFilter::try_from_env("TENURE_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log whose reader went away is lost; reporting that on stderr would panic in the task that logs.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if json { log.json().init() } else { log.init() }
 }
 

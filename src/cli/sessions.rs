@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::database::{actor, operator, with_manager};
-use super::output::{document, instant, line, or_dash, table};
+use super::output::{document, instant, line, note, or_dash, table};
 use super::{Failure, Global};
 use crate::error::Error;
 use crate::input::{self, CreateSession};
@@ -117,7 +117,7 @@ pub(super) async fn run(global: &Global, command: SessionsCommand) -> Result<(),
                 &page.items.iter().map(row).collect::<Vec<_>>(),
             )?;
             if let Some(next) = page.next {
-                eprintln!("More: --after {next}");
+                note(&format!("More: --after {next}"));
             }
             Ok(())
         }
@@ -210,7 +210,7 @@ fn row(session: &SessionView) -> Vec<String> {
 fn read_token() -> Result<String, Failure> {
     let mut stdin = std::io::stdin();
     if stdin.is_terminal() {
-        eprintln!("Paste the token, then press Enter and Ctrl-D:");
+        note("Paste the token, then press Enter and Ctrl-D:");
     }
     let mut token = String::new();
     let read = stdin.by_ref().take(4096).read_to_string(&mut token);

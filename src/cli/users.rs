@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::database::{actor, operator, with_manager};
-use super::output::{document, line, or_dash, table};
+use super::output::{document, line, note, or_dash, table};
 use super::{Failure, Global};
 use crate::input::{self, UserInput};
 use crate::store::UserPatch;
@@ -86,7 +86,7 @@ pub(super) async fn run(global: &Global, command: UsersCommand) -> Result<(), Fa
                     .collect();
                 table(&["name", "display name", "active", "locked out"], &rows)?;
                 if let Some(next) = page.next {
-                    eprintln!("More: --after {next}");
+                    note(&format!("More: --after {next}"));
                 }
                 return Ok(());
             }
