@@ -166,7 +166,13 @@ impl Store {
 /// What is wrong with a URL, without quoting it.
 fn kind_of(error: &sqlx::Error) -> String {
     match error {
-        sqlx::Error::Configuration(source) => source.to_string(),
+        sqlx::Error::Configuration(source) => {
+            let text = source.to_string();
+            match (text.split_once('"'), text.rsplit_once('"')) {
+                (Some((before, _)), Some((_, after))) => format!("{before}(left out here){after}"),
+                _ => text,
+            }
+        }
         _ => "it is malformed".to_owned(),
     }
 }
