@@ -28,6 +28,8 @@ pub use routes::openapi;
 /// Largest body read, bytes: the app's payload of 64 KiB and what surrounds it.
 const BODY_LIMIT: usize = 128 * 1024;
 
+/// Largest headers read, bytes in all.
+const HEADER_LIMIT: usize = 16 * 1024;
 /// How long a request may take. Statements end after 5 s; this also bounds a link to PostgreSQL that swallows them.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// The same for changes of users and properties, whose transaction may run for two minutes.
@@ -55,7 +57,7 @@ pub fn router(manager: Arc<Manager>) -> Router {
             Problem::new(405, "method_not_allowed", "This path does not answer this method.", "See the Allow header.")
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn(guard))
+        .layer(from_fn(limit))
         .layer(from_fn(measure))
         .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
@@ -126,25 +128,17 @@ fn recorder() -> PrometheusHandle {
         .clone()
 }
 
-/// Refuses a body with two lengths (15), and answers for a request that takes too long.
-async fn guard(request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
-        let problem = Problem::new(
-            400,
-            "malformed_request",
-            "The request has both Content-Length and Transfer-Encoding.",
-            "Send one of them.",
-        );
-        let mut response = Response::from(problem);
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return response;
+/// Refuses headers that are too large (12), and answers for a request that takes too long.
+async fn limit(request: Request, next: Next) -> Response {
+    let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if size > HEADER_LIMIT {
+        return Problem::new(431, "headers_too_large", "The headers are larger than 16 KiB.", "Send less.").into();
     }
     let path = request.uri().path();
     let change = !request.method().is_safe() && (path.starts_with("/v1/users/") || path.starts_with("/v1/properties/"));
-    let limit = if change { CHANGE_TIME } else { REQUEST_TIME };
-    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
-        tracing::warn!(seconds = limit.as_secs(), "a request took too long and was given up");
+    let time = if change { CHANGE_TIME } else { REQUEST_TIME };
+    tokio::time::timeout(time, next.run(request)).await.unwrap_or_else(|_| {
+        tracing::warn!(seconds = time.as_secs(), "a request took too long and was given up");
         Problem::unavailable().into()
     })
 }
