@@ -311,11 +311,39 @@ async fn input_114_a_broken_pipe_is_quiet() {
     }
 }
 
+/// Nobody reads what is said on the side: the work is done all the same.
+#[tokio::test]
+async fn input_114_a_closed_stderr_changes_nothing() {
+    let db = database().await;
+    for args in [&["sessions", "list"][..], &["keys", "create", "--name", "app"], &["migrate"], &["migrate", "--plan"]] {
+        let mut child = program(&db.url).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stderr.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert_eq!(args[0] == "keys", output.stdout.starts_with(b"tnk_"), "{args:?}");
+    }
+    let mut child = program(&db.url).args(["sessions", "show", "x"]).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+
+    let (child, address) = serve_with(&db.url, "deaf", "trace", false);
+    for _ in 0..3 {
+        assert_eq!(reqwest::get(format!("{address}/readyz")).await.unwrap().status().as_u16(), 200);
+    }
+    assert_eq!(stop(child, rustix::process::Signal::TERM), 0);
+    assert_eq!(db.count("select count(*) from tenure.nodes").await, 0);
+}
+
 /// A started node: the process and the address it printed.
 fn serve(url: &str, name: &str) -> (Child, String) {
+    serve_with(url, name, "warn", true)
+}
+
+/// As [`serve`], with a log level; without `heard` its stderr has no reader once the address is known.
+fn serve_with(url: &str, name: &str, log: &str, heard: bool) -> (Child, String) {
     let mut child = program(url)
         .args(["serve", "--listen", "127.0.0.1:0", "--node", name])
-        .env("TENURE_LOG", "warn")
+        .env("TENURE_LOG", log)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -328,8 +356,9 @@ fn serve(url: &str, name: &str) -> (Child, String) {
             break address.to_owned();
         }
     };
-    // Whatever else it says must find a reader.
-    std::thread::spawn(move || lines.for_each(drop));
+    if heard {
+        std::thread::spawn(move || lines.for_each(drop));
+    }
     (child, address)
 }
 

@@ -87,6 +87,12 @@ async fn input_025_and_027_and_032_parameters_methods_preconditions() {
             Case("27 trace", api.request(Method::TRACE, "/v1/sessions"), 405, "method_not_allowed"),
             Case("27 options", api.request(Method::OPTIONS, "/v1/sessions"), 405, "method_not_allowed"),
             Case("27 own word", api.request("PURGE".parse().unwrap(), "/v1/sessions"), 405, "method_not_allowed"),
+            Case(
+                "12 cookie",
+                api.request(Method::GET, "/v1/sessions").header("cookie", "c".repeat(17_000)),
+                431,
+                "headers_too_large",
+            ),
             Case("26 nothing there", api.request(Method::GET, "/v2"), 404, "not_found"),
             Case(
                 "32 old",

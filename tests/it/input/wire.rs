@@ -74,14 +74,6 @@ async fn input_007_012_015_026_027_raw_requests() {
             &[431, 400],
         ),
         ("12 1,000 headers", format!("{}{}\r\n", head(&api, "GET /v1/nodes"), "X-A: b\r\n".repeat(1000)).into(), &[431, 400]),
-        (
-            "15 length, then chunked",
-            format!(
-                "{create}{json}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"
-            )
-            .into(),
-            &[400],
-        ),
         ("15 two lengths", format!("{create}{json}Content-Length: {length}\r\nContent-Length: 1\r\n\r\n{body}").into(), &[400]),
         ("15 length with a sign", format!("{create}{json}Content-Length: +{length}\r\n\r\n{body}").into(), &[400]),
         ("15 not chunked last", format!("{create}{json}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n").into(), &[400]),
@@ -139,25 +131,26 @@ async fn input_007_012_015_026_027_raw_requests() {
     api.get(&format!("/v1/sessions/{id}")).await.expect(200);
 }
 
-/// Chunked first, then a length: HTTP says that the chunks win, so a proxy in front sees the same single request.
+/// With two lengths the chunks count, and nothing behind them is read as a request of its own.
 #[tokio::test]
 async fn input_015_nothing_is_smuggled() {
     let api = Api::start().await;
     let body = r#"{"kind":"guest"}"#;
-    let smuggled = format!(
-        "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        api.key,
-        body.len()
-    );
-    let head = head(&api, "POST /v1/sessions/check").replace("Connection: close\r\n", "");
-    let request =
-        format!("{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n");
-    talk(&api, format!("{request}{}", smuggled.replace("POST", "XXXX")).as_bytes(), true).await;
-    let request =
-        format!("{head}Content-Type: application/json\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
-    let answer = talk(&api, format!("{request}{smuggled}").as_bytes(), true).await;
-    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "the connection is closed after the refusal: {answer}");
+    let json = "Content-Type: application/json\r\n";
+    let smuggled = format!("{}{json}Content-Length: {}\r\n\r\n{body}", head(&api, "POST /v1/sessions"), body.len());
+    let open = head(&api, "POST /v1/sessions/check").replace("Connection: close\r\n", "");
+    let chunks = "d\r\n{\"token\":\"x\"}\r\n0\r\n\r\n";
+    let lengths = ["Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"];
+    for lengths in lengths {
+        let answer = talk(&api, format!("{open}{json}{lengths}\r\n{chunks}{smuggled}").as_bytes(), false).await;
+        assert_eq!((status(&answer), answer.matches("HTTP/1.1 ").count()), (401, 1), "{lengths}: {answer}");
+        assert!(answer.contains("unknown_token"), "{answer}");
+    }
     assert_eq!(api.db.count("select count(*) from tenure.sessions").await, 0);
+    // Without the second length the connection stays open, so that the test above can fail.
+    let pipelined = format!("{open}{json}Transfer-Encoding: chunked\r\n\r\n{chunks}{smuggled}");
+    talk(&api, pipelined.as_bytes(), false).await;
+    assert_eq!(api.db.count("select count(*) from tenure.sessions").await, 1);
 }
 
 #[tokio::test]
