@@ -61,10 +61,11 @@ async fn node(
     let store = Store::connect(&settings).await?;
     store.check_schema().await?;
     let advertised = args.advertise.clone().unwrap_or_else(|| format!("http://{address}"));
-    let manager = Manager::start(store, Registration { name: name.clone(), address: Some(advertised) }).await?;
-    note(&format!("tenure: node {name} listens on http://{address}"));
+    // Before it registers: from then on a signal has to take it out of the registry again.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Output)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Output)?;
+    let manager = Manager::start(store, Registration { name: name.clone(), address: Some(advertised) }).await?;
+    note(&format!("tenure: node {name} listens on http://{address}"));
     let stop = async move {
         tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
         note("tenure: finishing what is in flight; a second signal stops at once");
