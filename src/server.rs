@@ -35,7 +35,9 @@ const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// The same for changes of users and properties, whose transaction may run for two minutes.
 const CHANGE_TIME: Duration = Duration::from_secs(130);
 /// How long what is in flight may go on after the stop: a client that never finishes its request must not hold the process.
-const STOP_TIME: Duration = Duration::from_secs(8);
+const STOP_TIME: Duration = Duration::from_secs(7);
+/// How long leaving the registry may take, when the link to PostgreSQL swallows bytes.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// What every handler shares.
 #[derive(Clone)]
@@ -100,7 +102,8 @@ pub async fn serve(
         }
     };
     upkeep.abort();
-    if let Err(error) = manager.drain().await {
+    let left = tokio::time::timeout(LEAVE_TIME, manager.drain()).await;
+    if let Err(error) = left.unwrap_or_else(|late| Err(crate::Error::unavailable(late))) {
         tracing::warn!(%error, "the node could not leave the registry; it will be found silent");
     }
     served
