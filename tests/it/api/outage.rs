@@ -105,7 +105,7 @@ async fn a_node_that_stops_finishes_what_is_in_flight_and_leaves() {
     }
     sqlx::raw_sql("commit").execute(&mut holder).await.unwrap();
     assert_eq!(in_flight.await.unwrap().expect(200)["terminated"], 1);
-    timeout(Duration::from_secs(10), node.gone()).await.expect("it stops in time");
+    timeout(Duration::from_secs(4), node.gone()).await.expect("it stops as soon as nothing is in flight");
     assert_eq!(api.db.count("select count(*) from tenure.nodes where name = 'leaving'").await, 0);
 }
 
@@ -125,6 +125,18 @@ async fn a_draining_node_is_not_ready_and_says_so() {
         }
         assert!(begun.elapsed() < Duration::from_secs(3), "the registry never says draining: {nodes}");
     }
+}
+
+/// Nor must a link to PostgreSQL that swallows bytes.
+#[tokio::test]
+async fn a_frozen_link_does_not_hold_up_the_stop() {
+    let (api, proxy, mut node) = behind_a_proxy().await;
+    let (session, _) = api.create(&json!({"kind": "guest"})).await;
+    let path = format!("/v1/sessions/{}", session["id"].as_str().unwrap());
+    send(api.to(&node, Method::GET, &path)).await.expect(200);
+    proxy.set(Link::Frozen);
+    node.tell_to_stop();
+    timeout(Duration::from_secs(10), node.gone()).await.expect("it stops in time");
 }
 
 /// A client that never finishes its request must not keep the process alive.
