@@ -177,7 +177,8 @@ comment on function tenure.rotate(uuid, bytea) is 'Replaces the token of a live 
 
 -- tenure.end_outdated: ends the sessions whose user's state ends them, whatever snapshot the change of the user ran under.
 -- One that was over already ends as what it was, by the store itself (A11).
-create function tenure.end_outdated(p_user_id bigint) returns bigint
+-- All users at once, in the order of session ids, as every statement that locks several sessions locks them.
+create function tenure.end_outdated(p_user_ids bigint[]) returns bigint
     language plpgsql
     as $$
 declare
@@ -198,7 +199,7 @@ begin
               join tenure.users u    on u.id = s.user_id
               join tenure.policies p on p.kind = s.kind
              cross join lateral tenure.limits(s, p) l
-             where s.user_id = p_user_id
+             where s.user_id = any (p_user_ids)
                and tenure.barred(s, u, p) is not null
              order by s.id
                for update of s) d;
@@ -207,7 +208,7 @@ begin
                          then tenure.end_sessions(v_barred, v_reasons, array_fill(v_now, array[cardinality(v_barred)]), tenure.actor()) end, 0);
 end
 $$;
-comment on function tenure.end_outdated(bigint) is
+comment on function tenure.end_outdated(bigint[]) is
     'Ends a user''s sessions of an older epoch: what the user trigger calls, and every node again for a change it could not see.';
 
 -- tenure.open_transactions: what makes a session active (C2): opened within 10 minutes through a node whose lease lives.

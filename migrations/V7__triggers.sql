@@ -39,8 +39,6 @@ create trigger users_derive before insert or update on tenure.users
 create function tenure.users_follow() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$
-declare
-    v_user record;
 begin
     if tg_op = 'INSERT' then
         perform tenure.note('user_created', n.name, null, jsonb_build_object('active', n.active, 'locked_out', n.locked_out))
@@ -51,25 +49,20 @@ begin
         return null;
     end if;
 
-    for v_user in
-        select n.id, n.name, o.active as was_active, n.active, o.locked_out as was_locked_out, n.locked_out, n.epoch > o.epoch as outdated
-          from new_users n join old_users o on o.id = n.id
-         where (n.*) is distinct from (o.*)
-         order by n.id
-    loop
-        if v_user.outdated then
-            perform tenure.end_outdated(v_user.id);
-        end if;
-        if v_user.active <> v_user.was_active then
-            perform tenure.note(case when v_user.active then 'user_activated' else 'user_deactivated' end, v_user.name, null, null);
-        end if;
-        if v_user.locked_out <> v_user.was_locked_out then
-            perform tenure.note(case when v_user.locked_out then 'user_locked_out' else 'user_unlocked' end, v_user.name, null, null);
-        end if;
-        if v_user.active = v_user.was_active and v_user.locked_out = v_user.was_locked_out then
-            perform tenure.note('user_changed', v_user.name, null, null);
-        end if;
-    end loop;
+    perform tenure.end_outdated(array_agg(n.id))
+       from new_users n join old_users o on o.id = n.id
+      where n.epoch > o.epoch
+     having count(*) > 0;
+
+    perform tenure.note(e.type, n.name, null, null)
+       from new_users n
+       join old_users o on o.id = n.id
+      cross join lateral unnest(
+          case when n.active     <> o.active     then array[case when n.active     then 'user_activated'  else 'user_deactivated' end] end
+          || case when n.locked_out <> o.locked_out then array[case when n.locked_out then 'user_locked_out' else 'user_unlocked' end] end
+          || case when (n.active, n.locked_out) = (o.active, o.locked_out) then array['user_changed'] end) as e (type)
+      where (n.*) is distinct from (o.*);
+
     perform tenure.invalidate('u', array_agg(n.id::text))
        from new_users n join old_users o on o.id = n.id
       where (n.*) is distinct from (o.*)

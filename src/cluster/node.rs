@@ -113,8 +113,8 @@ impl Node {
             *applied = None;
             return Ok(());
         };
-        for user in users {
-            store.end_outdated(user).await?;
+        if !users.is_empty() {
+            store.end_outdated(&users).await?;
         }
         *applied = Some(snapshot);
 

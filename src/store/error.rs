@@ -54,23 +54,27 @@ fn hint(error: &dyn sqlx::error::DatabaseError) -> String {
     error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.hint()).unwrap_or_default().to_owned()
 }
 
-/// Runs a statement again after a deadlock or serialization failure: PostgreSQL rolled it back and asks for just that.
-pub(super) async fn retrying<T, F, Fut>(mut run: F) -> Result<T, Error>
+/// Runs an operation again after a deadlock or serialization failure: PostgreSQL rolled it back and asks for just that.
+pub(super) async fn retrying<T, E, F, Fut>(mut run: F) -> Result<T, Error>
 where
+    E: Into<Error>,
     F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T, sqlx::Error>>,
+    Fut: Future<Output = Result<T, E>>,
 {
     const ATTEMPTS: usize = 5;
     let mut attempt = 1;
     loop {
-        match run().await {
-            Err(sqlx::Error::Database(error))
-                if attempt < ATTEMPTS && matches!(error.code().as_deref(), Some("40001" | "40P01")) =>
-            {
+        match run().await.map_err(Into::into) {
+            Err(error) if attempt < ATTEMPTS && rolled_back(&error) => {
                 attempt += 1;
                 metrics::counter!("tenure_statement_retries_total").increment(1);
             }
-            result => return result.map_err(Error::from),
+            result => return result,
         }
     }
+}
+
+fn rolled_back(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<sqlx::Error>());
+    matches!(source, Some(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("40001" | "40P01")))
 }

@@ -92,13 +92,13 @@ impl Store {
         Ok(row.map(|row| (row.snapshot, row.users)))
     }
 
-    /// Ends the sessions of a user that a lock-out under an older snapshot could not see (U4).
-    pub async fn end_outdated(&self, user: i64) -> Result<i64> {
+    /// Ends the sessions of users that a lock-out under an older snapshot could not see (U4).
+    pub async fn end_outdated(&self, users: &[i64]) -> Result<i64> {
         Ok(sqlx::query_scalar!(
             r#"/* user_end_outdated */
             with context as materialized (select tenure.act_as('tenure', $2) as set)
             select tenure.end_outdated($1) as "ended!" from context where set"#,
-            user,
+            users,
             self.node
         )
         .fetch_one(&self.pool)

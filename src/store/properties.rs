@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::error::retrying;
 use super::{Actor, Store};
 use crate::error::Result;
 use crate::session::{Origin, Origins};
@@ -68,6 +69,10 @@ impl Store {
 
     /// Sets a property (P3); `force` accepts a life span not above its idle limit, and more than 10,000 endings.
     pub async fn set_property(&self, name: &str, value: &str, force: bool, actor: Actor<'_>) -> Result<()> {
+        retrying(|| self.try_set_property(name, value, force, actor)).await
+    }
+
+    async fn try_set_property(&self, name: &str, value: &str, force: bool, actor: Actor<'_>) -> Result<()> {
         let mut transaction = self.begin_long(actor, force).await?;
         sqlx::query!(
             "/* property_set */
@@ -83,6 +88,10 @@ impl Store {
 
     /// Removes the row of a property: its default is in force again (P1).
     pub async fn unset_property(&self, name: &str, force: bool, actor: Actor<'_>) -> Result<()> {
+        retrying(|| self.try_unset_property(name, force, actor)).await
+    }
+
+    async fn try_unset_property(&self, name: &str, force: bool, actor: Actor<'_>) -> Result<()> {
         let mut transaction = self.begin_long(actor, force).await?;
         sqlx::query!("/* property_unset */ delete from tenure.properties where name = $1", name)
             .execute(&mut *transaction)

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::error::retrying;
 use super::list::Page;
 use super::{Actor, Store};
 use crate::error::{Error, Result};
@@ -99,6 +100,10 @@ impl Store {
     /// A replaced user is locked out as asked, not as `excluded` says: there the row trigger has already judged the user as
     /// a new one, and would lock out somebody who is inactive as before (U2).
     pub async fn put_user(&self, user: &User, actor: Actor<'_>) -> Result<(bool, i64)> {
+        retrying(|| self.try_put_user(user, actor)).await
+    }
+
+    async fn try_put_user(&self, user: &User, actor: Actor<'_>) -> Result<(bool, i64)> {
         let mut transaction = self.begin_long(actor, false).await?;
         let created = sqlx::query!(
             r#"/* user_put */
@@ -135,6 +140,10 @@ impl Store {
 
     /// Changes a user. Returns how many sessions ended with it; `None` when there is no such user.
     pub async fn patch_user(&self, name: &str, patch: &UserPatch, actor: Actor<'_>) -> Result<Option<i64>> {
+        retrying(|| self.try_patch_user(name, patch, actor)).await
+    }
+
+    async fn try_patch_user(&self, name: &str, patch: &UserPatch, actor: Actor<'_>) -> Result<Option<i64>> {
         let mut transaction = self.begin_long(actor, false).await?;
         let found = sqlx::query!(
             r#"/* user_patch */

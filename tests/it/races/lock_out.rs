@@ -171,7 +171,7 @@ async fn rule_u4_fault_c28_no_session_of_a_locked_out_user_survives_a_racing_sig
     // What a lock-out could not see, one heartbeat of any node ends.
     let (_, users) = db.store.beat(node, None, false, true).await.unwrap().unwrap();
     for user in users {
-        db.store.end_outdated(user).await.unwrap();
+        db.store.end_outdated(&[user]).await.unwrap();
     }
     assert_eq!(db.count(ROWS_LEFT).await, 0, "rows of locked-out users are left after a heartbeat; {left} were before");
     let ended = db.count("select count(*) from tenure.ended_sessions where end_reason = 'locked_out'").await;
