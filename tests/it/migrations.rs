@@ -54,7 +54,7 @@ async fn expect_complete(settings: &ConnectSettings) {
 
 #[tokio::test]
 async fn measured_e5_twenty_processes_migrate_an_empty_database_at_once() {
-    let database = Db::empty().await;
+    let database = Db::unmigrated().await;
     let starters: Vec<_> = (0..20).map(|_| start(&database)).collect();
     let failures: Vec<_> = starters.into_iter().filter_map(|starter| starter.finish().err()).collect();
     assert!(failures.is_empty(), "{} of 20 failed, the first: {}", failures.len(), failures[0]);
@@ -66,7 +66,7 @@ async fn measured_e5_twenty_processes_migrate_an_empty_database_at_once() {
 async fn measured_e5_starters_killed_in_the_middle_leave_a_database_the_others_finish() {
     let mut random = StdRng::seed_from_u64(5);
     for _ in 0..3 {
-        let database = Db::empty().await;
+        let database = Db::unmigrated().await;
         let mut starters: Vec<_> = (0..10).map(|_| start(&database)).collect();
         let mut watcher = open(&database).await;
         // Whoever holds the lock is in the middle: it dies once it has come so far, and another takes over.
@@ -110,7 +110,7 @@ async fn measured_e5_starters_killed_in_the_middle_leave_a_database_the_others_f
 
 #[tokio::test]
 async fn input_103_an_empty_or_older_database_is_told_to_migrate() {
-    let database = Db::empty().await;
+    let database = Db::unmigrated().await;
     let store = Store::connect(&database).await.unwrap();
     let refused = store.check_schema().await.unwrap_err().to_string();
     assert!(refused.contains("tenure migrate"), "{refused}");
@@ -129,13 +129,13 @@ async fn input_103_an_empty_or_older_database_is_told_to_migrate() {
 
 #[tokio::test]
 async fn input_102_104_a_newer_schema_and_a_changed_migration_are_refused() {
-    let database = Db::empty().await;
+    let database = Db::unmigrated().await;
     migrate(&database, &|_| {}).await.unwrap();
     run(&database, "update public.refinery_schema_history set checksum = '1' where version = 3").await;
     let refused = migrate(&database, &|_| {}).await.unwrap_err().to_string();
     assert!(refused.contains("edited after it was applied") && refused.contains("V3"), "{refused}");
 
-    let database = Db::empty().await;
+    let database = Db::unmigrated().await;
     migrate(&database, &|_| {}).await.unwrap();
     run(&database, "insert into public.refinery_schema_history select 999, 'later', applied_on, checksum from public.refinery_schema_history where version = 1").await;
     for refused in [
@@ -153,7 +153,7 @@ async fn input_105_a_corrupt_history_row_is_named_and_not_a_panic() {
         ("set checksum = 'x' where version = 2", "checksum of version 2"),
         ("set name = null where version = 2", "version 2 has no name"),
     ] {
-        let database = Db::empty().await;
+        let database = Db::unmigrated().await;
         migrate(&database, &|_| {}).await.unwrap();
         run(&database, &format!("update public.refinery_schema_history {damage}")).await;
         for refused in [
@@ -167,7 +167,7 @@ async fn input_105_a_corrupt_history_row_is_named_and_not_a_panic() {
 
 #[tokio::test]
 async fn input_107_a_lock_held_by_another_migration_says_who_holds_it() {
-    let database = Db::empty().await;
+    let database = Db::unmigrated().await;
     let mut holder = open(&database).await;
     let holder_pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut holder).await.unwrap();
     sqlx::query("select set_config('application_name', 'the other one', false), pg_advisory_lock($1)")
@@ -180,7 +180,7 @@ async fn input_107_a_lock_held_by_another_migration_says_who_holds_it() {
     assert!(tenure::store::status(&database).await.unwrap().version.is_none(), "nothing was applied");
 
     // Another database of the same server is another lock: its migration does not wait.
-    let other = Db::empty().await;
+    let other = Db::unmigrated().await;
     migrate_within(&other, Duration::ZERO, &|_| {}).await.unwrap();
     expect_complete(&other).await;
 }

@@ -106,7 +106,7 @@ async fn input_102_to_105_histories() {
     }
     let (served, _) = after(&format!("delete from {history} where version = (select max(version) from {history})")).await;
     assert!(matches!(served, Err(MigrateError::Mismatch(text)) if text.contains("tenure migrate")), "103");
-    let (served, _) = after(&format!("drop table {history}")).await;
+    let (served, _) = after(&format!("drop table {history} cascade")).await;
     assert!(matches!(served, Err(MigrateError::Mismatch(text)) if text.contains("tenure migrate")), "103, no history");
 
     for (case, change) in [

@@ -65,6 +65,11 @@ impl Db {
         named(&name)
     }
 
+    /// A database that was never migrated.
+    pub async fn unmigrated() -> ConnectSettings {
+        settings(&Self::empty("UTF8").await, "node-1")
+    }
+
     async fn open(url: String, node: &str) -> Self {
         let store = Store::connect(&settings(&url, node)).await.unwrap();
         Self { manager: Manager::tool(store.clone()), store, url }
@@ -73,14 +78,6 @@ impl Db {
     /// A store of its own on this database, with so many connections.
     pub async fn store_of(&self, connections: u32) -> Store {
         Store::connect(&ConnectSettings { connections, ..settings(&self.url, "node-1") }).await.unwrap()
-    }
-
-    /// A database that was never migrated.
-    pub async fn empty() -> ConnectSettings {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("tenure_test_{}_empty{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        admin(&format!("create database {name} encoding 'UTF8' template template0")).await;
-        settings(&named(&name), "node-1")
     }
 
     /// A running node on this database: heartbeat, sweeper and all.
