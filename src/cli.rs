@@ -166,8 +166,21 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Whether `--database-url` was given with a password in it.
+fn password_in_arguments() -> bool {
+    let has_password =
+        |url: &str| url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).is_some_and(|(user, _)| user.contains(':'));
+    let arguments: Vec<String> = std::env::args().collect();
+    let joined = arguments.iter().filter_map(|argument| argument.strip_prefix("--database-url="));
+    let apart = arguments.windows(2).filter(|pair| pair[0] == "--database-url").map(|pair| pair[1].as_str());
+    joined.chain(apart).any(has_password)
+}
+
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
+    if password_in_arguments() {
+        note("warning: other users of this machine can read the password on the command line; put the URL into DATABASE_URL.");
+    }
     match cli.command {
         Command::Demo(args) => demo::run(&global, &args).await,
         Command::Serve(args) => serve::run(&global, args).await,
