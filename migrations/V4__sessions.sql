@@ -13,7 +13,7 @@ create table tenure.users (
     created_at               timestamptz not null default tenure.now(),
     constraint users_pkey       primary key (id),
     constraint users_name_check check (length(name) between 1 and 128
-                                       and name !~ '[[:cntrl:]\u0080-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]'
+                                       and name collate "C" !~ '[[:cntrl:]\u0080-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]'
                                        and name = btrim(name)
                                        and name is nfc normalized),
     constraint users_display_name_check check (length(display_name) between 1 and 255),

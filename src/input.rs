@@ -129,7 +129,8 @@ pub fn user_name(name: &str) -> Result<String> {
     let name: String = name.chars().take(513).nfc().collect();
     let count = name.chars().count();
     let unseen = |c: char| {
-        c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     if count == 0 || count > 128 {
         return Err(Error::refused(422, "invalid_user_name", "A user name has 1 to 128 characters.", "Shorten it, or give one."));
@@ -328,6 +329,9 @@ impl UserInput {
         }
         if let Some(roles) = &self.roles {
             const ROLES: [&str; 3] = ["admin", "user_admin", "reporter"];
+            if (1..roles.len()).any(|index| roles[..index].contains(&roles[index])) {
+                return Err(invalid("roles", "a role is named twice.", "Name each role once."));
+            }
             if let Some(role) = roles.iter().find(|role| !ROLES.contains(&role.as_str())) {
                 return Err(invalid(
                     "roles",
