@@ -34,6 +34,13 @@ impl From<sqlx::Error> for Error {
                         "There is a key of this name already.",
                         "Choose another name, or revoke the old key first.",
                     ),
+                    // PostgreSQL writes numbers out: 1e300 takes 301 digits.
+                    "23514" if database.constraint() == Some("session_attributes_attributes_check") => Self::refused(
+                        422,
+                        "invalid_attributes",
+                        "attributes: written out they are more than 131,072 bytes.",
+                        "Store large values elsewhere and keep a reference.",
+                    ),
                     // Connection exceptions, resources, shutdown and start-up, cancelled by a time-out, lock not available.
                     code if code.starts_with("08")
                         || code.starts_with("53")
