@@ -41,6 +41,9 @@ pub(super) async fn run(global: &Global, args: ServeArgs) -> Result<(), Failure>
         Some(name) => input::label("node", name)?,
         None => host_name(),
     };
+    if args.advertise.as_ref().is_some_and(|url| url.is_empty() || url.chars().count() > 255) {
+        return Err(Failure::Usage("--advertise has 1 to 255 characters: the URL others reach this node by.".to_owned()));
+    }
     let listener = TcpListener::bind(&args.listen).await.map_err(|error| cannot_listen(&args.listen, &error))?;
     let address = listener.local_addr().map_err(Failure::Output)?;
 
