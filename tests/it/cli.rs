@@ -195,6 +195,7 @@ async fn exit_codes_tell_the_kinds_of_failure_apart() {
         (3, "2 to 200", "serve --listen 127.0.0.1:0 --connections 1".into()),
         (2, "invalid value", "serve --connections many".into()),
         (2, "node", "serve --listen 127.0.0.1:0 --node a/b".into()),
+        (2, "--advertise", format!("serve --listen 127.0.0.1:0 --advertise {}", "a".repeat(256))),
     ];
     for (code, about, args) in rows {
         run(url, &args.split(' ').collect::<Vec<_>>()).failed(code, about);

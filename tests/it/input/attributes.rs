@@ -40,6 +40,13 @@ async fn input_058_to_066_attributes() {
         Case("60 65 keys", put(Value::Object(keys(65))), 422, bad),
         Case("60 65th key by patch", patch(json!({"new": 1, "newer": 2})), 422, bad),
         Case("60 depth", put(one("a", nested(32))), 400, "malformed_body"),
+        Case("60 numbers that grow", put(one("a", json!(vec![1e300; 650]))), 422, bad),
+        Case(
+            "60 numbers that grow, at sign-in",
+            api.request(Method::POST, "/v1/sessions").json(&json!({"kind": "guest", "attributes": {"a": vec![1e300; 650]}})),
+            422,
+            bad,
+        ),
         Case("64 nothing yet", put(json!({})).header("if-match", "\"0\""), 412, "version_mismatch"),
         Case("66 one of two", patch(json!({"k1": "changed", "k2": SECRET.repeat(300)})), 422, bad),
         Case("no object", put(json!([SECRET])), 400, "malformed_body"),

@@ -132,6 +132,44 @@ async fn input_102_to_105_histories() {
 }
 
 #[tokio::test]
+async fn input_107_a_migration_waits_for_another() {
+    let url = Db::empty("UTF8").await;
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("select pg_advisory_lock(127978993709669)").execute(&mut other).await.unwrap();
+    let told = std::sync::Mutex::new(Vec::new());
+    let waiting = tokio::sync::Notify::new();
+    let progress = |step: &str| {
+        told.lock().unwrap().push(step.to_owned());
+        waiting.notify_one();
+    };
+    let wanted = settings(&url, "n");
+    let (migrated, ()) = tokio::join!(migrate(&wanted, &progress), async {
+        waiting.notified().await;
+        other.close().await.unwrap();
+    });
+    assert!(!migrated.unwrap().applied.is_empty());
+    let told = told.into_inner().unwrap();
+    assert!(told[0].starts_with("Waiting for another migration") && told[1].starts_with("Applying"), "{told:?}");
+}
+
+#[tokio::test]
+async fn input_108_a_user_who_may_not() {
+    let url = Db::empty("UTF8").await;
+    let mut owner = PgConnection::connect(&url).await.unwrap();
+    let role = format!("tenure_test_weak_{}", std::process::id());
+    let run = async |connection: &mut PgConnection, sql: String| {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
+    };
+    run(&mut owner, format!("drop role if exists {role}; create role {role} login password '{SECRET}'")).await;
+    let (_, place) = url.rsplit_once('@').unwrap();
+    let error = migrate(&settings(&format!("postgres://{role}:{SECRET}@{place}"), "n"), &|_| {}).await;
+    run(&mut owner, format!("drop role {role}")).await;
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("permission denied") && !text.contains(SECRET), "{text}");
+    assert_eq!(status(&settings(&url, "n")).await.unwrap().version, None, "nothing half applied");
+}
+
+#[tokio::test]
 async fn input_108_a_server_that_refuses_to_be_written() {
     let url = Db::empty("UTF8").await;
     let (_, name) = url.rsplit_once('/').unwrap();
