@@ -24,7 +24,11 @@ impl Database {
             allow_plaintext: global.allow_plaintext_database,
             allow_lossy: global.allow_lossy_database,
         };
-        if let Some(url) = global.database_url.clone().filter(|url| !url.is_empty()) {
+        if let Some(url) = global.database_url.clone() {
+            if url.is_empty() {
+                let advice = "DATABASE_URL is empty. Give it a URL, or unset it to use the embedded PostgreSQL.";
+                return Err(Failure::Config(advice.to_owned()));
+            }
             return Ok(Self { settings: settings(url), embedded: None });
         }
         let spinner = spinner();

@@ -144,7 +144,10 @@ async fn input_043_user_names() {
         assert_eq!(api.create(&json!({"kind": "user", "user": twin})).await.0["user"], "zoë");
     }
     assert_eq!(api.db.count("select count(*) from tenure.users").await, 1);
-    api.put(&format!("/v1/users/{}", encoded(&"é".repeat(128))), &json!({})).await.expect(201);
+    // What joins or hyphenates belongs to names in some scripts, whatever the database's collation calls it.
+    for good in ["é".repeat(128), "👩\u{200d}👩\u{200d}👧".to_owned(), "a\u{ad}b".to_owned()] {
+        api.put(&format!("/v1/users/{}", encoded(&good)), &json!({})).await.expect(201);
+    }
 }
 
 #[tokio::test]
