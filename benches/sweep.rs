@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tenure::embedded::Embedded;
+use tenure::embedded::{Embedded, default_data_dir};
 use tenure::maintenance::Sweeper;
 use tenure::store::{ConnectSettings, Store};
 
@@ -39,12 +39,11 @@ async fn main() {
         return;
     }
     let rows: i64 = std::env::var("TENURE_BENCH_ROWS").map_or(1_000_000, |rows| rows.replace('_', "").parse().unwrap());
-    let embedded = match std::env::var("TEST_DATABASE_URL") {
-        Ok(_) => None,
-        Err(_) => {
-            let data_dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres-for-benches");
-            Some(Embedded::start(&data_dir, &|step| eprintln!("{step}")).await.unwrap())
-        }
+    let embedded = if std::env::var("TEST_DATABASE_URL").is_ok() {
+        None
+    } else {
+        let data_dir = default_data_dir(&std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("tenure-benches"));
+        Some(Embedded::start(&data_dir, &|step| eprintln!("{step}")).await.unwrap())
     };
     let server = embedded.as_ref().map_or_else(|| std::env::var("TEST_DATABASE_URL").unwrap(), Embedded::url);
     let name = format!("tenure_bench_{}", std::process::id());
@@ -61,7 +60,7 @@ async fn main() {
 }
 
 async fn measure(url: &str, rows: i64) -> bool {
-    let settings = ConnectSettings { url: url.to_owned(), connections: 2, node: None, allow_plaintext: true };
+    let settings = ConnectSettings { url: url.to_owned(), connections: 2, node: None, allow_plaintext: true, allow_lossy: true };
     tenure::store::migrate(&settings, &|_| {}).await.unwrap();
     let store = Store::connect(&settings).await.unwrap();
     let mut connection = PgConnection::connect(url).await.unwrap();

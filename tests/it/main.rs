@@ -1,5 +1,12 @@
 //! The integration tests: one binary, modules by topic. Each test gets a database of its own, cloned from a template.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, dead_code)]
+#![allow(missing_docs, unreachable_pub, dead_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::similar_names,
+    clippy::items_after_statements,
+    clippy::format_collect,
+    clippy::too_many_lines
+)]
 
 mod api;
 mod cli;

@@ -89,7 +89,7 @@ async fn rule_a11_a_tightened_limit_over_a_million_sessions_ends_all_that_is_due
     let asked = Instant::now();
     lower_and_sweep(&db).await;
     println!("lowered and swept in {:?}", asked.elapsed());
-    assert!(asked.elapsed() <= Duration::from_secs(60), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() <= Duration::from_mins(1), "{:?}", asked.elapsed());
     let overdue = "select count(*) from tenure.sessions s where s.due_at > s.anchor_at + interval '5 minutes'";
     assert_eq!(db.count(overdue).await, 0, "a due date is later than the deadline");
     let ended = db.count("select count(*) from tenure.ended_sessions").await;

@@ -13,7 +13,7 @@ fn strict(url: &str) -> ConnectSettings {
 #[test]
 fn input_088_urls_that_cannot_be_read() {
     for url in [
-        "".to_owned(),
+        String::new(),
         "nonsense".to_owned(),
         format!("mysql://u:{SECRET}@h/d"),
         format!("postgres//u:{SECRET}@h/d"),

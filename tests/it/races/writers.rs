@@ -32,9 +32,9 @@ async fn rule_p3_relations_hold_when_two_property_writers_race() {
         assert!(idle.is_ok() != life.is_ok(), "exactly one of two contradicting writers wins");
         assert_eq!(db.count("select count(*) from tenure.broken_relations(tenure.property_rows())").await, 0);
         if idle.is_ok() {
-            idle_won += 1
+            idle_won += 1;
         } else {
-            life_won += 1
+            life_won += 1;
         }
         db.sql("delete from tenure.properties").await;
     }
