@@ -151,7 +151,7 @@ const SUMS: [(&str, usize, &str); 11] = [
     ("migrations/V8__reporting.sql", 2, "the lease of a node, shown"),
     ("src/session/limits.rs", 2, "the twin of tenure.limits, and the prompt before its idle deadline"),
     ("src/store/list.rs", 2, "bounds of filters: ids of a millisecond, idle since so many minutes"),
-    ("src/store/nodes.rs", 2, "the lease of a node, shown; how long a fenced one is remembered"),
+    ("src/store/nodes.rs", 1, "when the lease of a node ends"),
     ("src/store/sweep.rs", 2, "when transactions and fenced nodes lapse, for clearing away"),
     ("src/maintenance/sweeper.rs", 0, "durations of its own sleep only"),
     ("src/cluster/node.rs", 0, "durations of its own beat only"),
