@@ -1,5 +1,6 @@
 //! The command line. Data goes to stdout, everything else to stderr; `--json` prints exactly one document.
 
+mod bench;
 mod database;
 mod demo;
 mod events;
@@ -91,6 +92,8 @@ enum Command {
     /// Create and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Measure sign-ins and checks on this PostgreSQL, in a database of its own.
+    Bench(bench::BenchArgs),
 }
 
 /// Why a command failed; the exit code tells the kinds apart.
@@ -191,5 +194,6 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Nodes(command) => nodes::run(&global, &command).await,
         Command::Events(args) => events::run(&global, args).await,
         Command::Keys(command) => keys::run(&global, command).await,
+        Command::Bench(args) => bench::run(&global, &args).await,
     }
 }
