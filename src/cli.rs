@@ -16,6 +16,7 @@ mod users;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::Error;
@@ -50,10 +51,10 @@ struct Global {
     #[arg(long, global = true, env = "TENURE_DATA_DIR", value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
     /// Accept an unencrypted link to a database on another machine.
-    #[arg(long, global = true, env = "TENURE_ALLOW_PLAINTEXT_DATABASE")]
+    #[arg(long, global = true, env = "TENURE_ALLOW_PLAINTEXT_DATABASE", value_parser = BoolishValueParser::new())]
     allow_plaintext_database: bool,
     /// Accept a database with fsync off, which may bring ended sessions back after a crash.
-    #[arg(long, global = true, env = "TENURE_ALLOW_LOSSY_DATABASE")]
+    #[arg(long, global = true, env = "TENURE_ALLOW_LOSSY_DATABASE", value_parser = BoolishValueParser::new())]
     allow_lossy_database: bool,
     /// Print one JSON document on stdout.
     #[arg(long, global = true)]

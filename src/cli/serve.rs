@@ -31,7 +31,7 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "TENURE_ADVERTISE", value_name = "URL")]
     advertise: Option<String>,
     /// Write the log as JSON lines.
-    #[arg(long, env = "TENURE_LOG_JSON")]
+    #[arg(long, env = "TENURE_LOG_JSON", value_parser = clap::builder::BoolishValueParser::new())]
     log_json: bool,
 }
 
