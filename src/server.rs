@@ -34,6 +34,8 @@ const HEADER_LIMIT: usize = 16 * 1024;
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// The same for changes of users and properties, whose transaction may run for two minutes.
 const CHANGE_TIME: Duration = Duration::from_secs(130);
+/// How long a stopping node goes on accepting, with /readyz at 503.
+const FAREWELL_TIME: Duration = Duration::from_millis(500);
 /// How long what is in flight may go on after the stop: a client that never finishes its request must not hold the process.
 const STOP_TIME: Duration = Duration::from_secs(7);
 /// How long leaving the registry may take, when the link to PostgreSQL swallows bytes.
@@ -91,6 +93,8 @@ pub async fn serve(
             if let Some(node) = draining.node() {
                 node.drain();
             }
+            // Still accepting: a load balancer learns from /readyz, not from a refused connection.
+            tokio::time::sleep(FAREWELL_TIME).await;
             let _ = stopping.send(());
         })
         .into_future();

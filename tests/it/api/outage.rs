@@ -127,6 +127,20 @@ async fn a_draining_node_is_not_ready_and_says_so() {
     }
 }
 
+/// A load balancer asks over a connection of its own, which a node that stopped accepting at once would refuse.
+#[tokio::test]
+async fn a_stopping_node_still_answers_that_it_is_not_ready() {
+    let api = Api::start().await;
+    let mut node = api.another("stopping").await;
+    node.tell_to_stop();
+    while !node.manager.node().unwrap().is_draining() {
+        tokio::task::yield_now().await;
+    }
+    let client = reqwest::Client::new();
+    send(client.get(format!("{}/readyz", node.url))).await.refused(503, "draining");
+    timeout(Duration::from_secs(4), node.gone()).await.expect("it stops soon after");
+}
+
 /// Nor must a link to PostgreSQL that swallows bytes.
 #[tokio::test]
 async fn a_frozen_link_does_not_hold_up_the_stop() {
