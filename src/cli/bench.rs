@@ -9,12 +9,12 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::database::{Database, actor, operator, spinner};
+use super::database::{Database, actor, operator, with_own_database};
 use super::{Failure, Global, output};
 use crate::error::Error;
 use crate::input::CreateSession;
 use crate::session::SessionToken;
-use crate::store::{Actor, CheckOutcome, ConnectSettings, Store, User, create_database, drop_database, migrate};
+use crate::store::{Actor, CheckOutcome, ConnectSettings, Store, User};
 
 /// Users the sessions belong to.
 const USERS: usize = 100;
@@ -46,7 +46,14 @@ struct Measured {
 
 pub(super) async fn run(global: &Global, args: &BenchArgs) -> Result<(), Failure> {
     let database = Database::find(global).await?;
-    let measured = beside(&database.settings, args).await;
+    let measured = with_own_database(&database.settings, "bench", async |settings| {
+        let settings = ConnectSettings { connections: args.clients, node: Some("bench".to_owned()), ..settings };
+        let store = Store::connect(&settings).await?;
+        let measured = measure(&store, args).await;
+        store.close().await;
+        measured
+    })
+    .await;
     database.close().await?;
     let measured = measured?;
     if global.json {
@@ -58,37 +65,6 @@ pub(super) async fn run(global: &Global, args: &BenchArgs) -> Result<(), Failure
         "          {:>10.2} ms at the median, {:.2} ms at the 99th percentile",
         measured.check_p50_ms, measured.check_p99_ms
     ))
-}
-
-/// Measures in a database of its own, so that no session of yours is touched.
-async fn beside(server: &ConnectSettings, args: &BenchArgs) -> Result<Measured, Failure> {
-    let name = format!("tenure_bench_{}", std::process::id());
-    let named =
-        server.url.rsplit_once('/').filter(|(place, _)| place.split_once("://").is_some_and(|(_, host)| !host.is_empty()));
-    let Some((place, rest)) = named else {
-        return Err(Failure::Config("The database URL names no database.".to_owned()));
-    };
-    let parameters = rest.split_once('?').map_or_else(String::new, |(_, parameters)| format!("?{parameters}"));
-    let settings = ConnectSettings {
-        url: format!("{place}/{name}{parameters}"),
-        connections: args.clients,
-        node: Some("bench".to_owned()),
-        ..server.clone()
-    };
-    create_database(server, &name).await?;
-    let measured = async {
-        let spinner = spinner();
-        let migrated = migrate(&settings, &|step| spinner.set_message(step.to_owned())).await;
-        spinner.finish_and_clear();
-        migrated?;
-        let store = Store::connect(&settings).await?;
-        let measured = measure(&store, args).await;
-        store.close().await;
-        measured
-    }
-    .await;
-    drop_database(server, &name).await?;
-    measured
 }
 
 async fn measure(store: &Store, args: &BenchArgs) -> Result<Measured, Failure> {

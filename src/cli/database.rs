@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Failure, Global};
 use crate::embedded::Embedded;
 use crate::manager::Manager;
-use crate::store::{Actor, ConnectSettings, Store, migrate};
+use crate::store::{Actor, ConnectSettings, Store, create_database, drop_database, migrate};
 
 /// How to reach the database, and the share of an embedded server that keeps it running.
 pub(super) struct Database {
@@ -74,6 +74,34 @@ pub(super) async fn with_manager<T>(
     .await;
     database.close().await?;
     result
+}
+
+/// Works in a new database beside the one `server` names, migrated, and drops it afterwards whatever came of the work: no
+/// session of anybody else is touched, and several may work at once.
+pub(super) async fn with_own_database<T>(
+    server: &ConnectSettings,
+    purpose: &str,
+    work: impl AsyncFnOnce(ConnectSettings) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let name = format!("tenure_{purpose}_{}", std::process::id());
+    let named =
+        server.url.rsplit_once('/').filter(|(place, _)| place.split_once("://").is_some_and(|(_, host)| !host.is_empty()));
+    let Some((place, rest)) = named else {
+        return Err(Failure::Config("The database URL names no database.".to_owned()));
+    };
+    let parameters = rest.split_once('?').map_or_else(String::new, |(_, parameters)| format!("?{parameters}"));
+    let settings = ConnectSettings { url: format!("{place}/{name}{parameters}"), ..server.clone() };
+    create_database(server, &name).await?;
+    let done = async {
+        let spinner = spinner();
+        let migrated = migrate(&settings, &|step| spinner.set_message(step.to_owned())).await;
+        spinner.finish_and_clear();
+        migrated?;
+        work(settings).await
+    }
+    .await;
+    drop_database(server, &name).await?;
+    done
 }
 
 /// Who acts: the operating system's user.

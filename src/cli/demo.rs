@@ -12,10 +12,10 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::Instant;
 
-use super::database::spinner;
+use super::database::{spinner, with_own_database};
 use super::{Failure, Global, output};
 use crate::embedded::Embedded;
-use crate::store::{Actor, ConnectSettings, Store, create_database, drop_database, migrate};
+use crate::store::{Actor, ConnectSettings, Store};
 use client::Client;
 use nodes::Nodes;
 use report::Report;
@@ -32,35 +32,15 @@ pub(super) struct DemoArgs {
 pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<(), Failure> {
     let spinner = spinner();
     let embedded = Embedded::start(&global.data_dir(), &|step| spinner.set_message(step.to_owned())).await?;
-    let name = format!("tenure_demo_{}", std::process::id());
-    let settings = ConnectSettings {
-        url: database_url(&embedded.url(), &name),
-        connections: 4,
-        node: None,
-        allow_plaintext: false,
-        allow_lossy: false,
-    };
-    let admin = ConnectSettings { url: embedded.url(), ..settings.clone() };
-    let told = async {
-        create_database(&admin, &name).await?;
-        migrate(&settings, &|step| spinner.set_message(step.to_owned())).await?;
-        spinner.finish_and_clear();
-        let told = tell(global, args, &settings).await;
-        drop_database(&admin, &name).await?;
-        told
-    }
-    .await;
     spinner.finish_and_clear();
+    let server = ConnectSettings { url: embedded.url(), connections: 4, node: None, allow_plaintext: false, allow_lossy: false };
+    let told = with_own_database(&server, "demo", async |settings| tell(global, args, &settings).await).await;
     embedded.stop().await?;
     let report = told?;
     if global.json {
         output::document(&report.document())?;
     }
     if report.ok() { Ok(()) } else { Err(Failure::Answered(1)) }
-}
-
-fn database_url(url: &str, name: &str) -> String {
-    url.rsplit_once('/').map_or_else(|| url.to_owned(), |(server, _)| format!("{server}/{name}"))
 }
 
 async fn tell(global: &Global, args: &DemoArgs, settings: &ConnectSettings) -> Result<Report, Failure> {

@@ -52,9 +52,4 @@ impl Sweeper {
     pub fn idle_wait(&self) -> Duration {
         self.next_due_in.unwrap_or(LONGEST_SLEEP).clamp(Duration::from_millis(10), LONGEST_SLEEP)
     }
-
-    /// Where it stands.
-    pub fn position(&self) -> SweepPosition {
-        self.position
-    }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::super::output;
 use super::traffic::Traffic;
 
 /// One thing the demo set out to show.
@@ -30,9 +31,10 @@ impl Report {
     pub(super) fn line(&self, text: &str) {
         let line = format!("{:>6.1} s  {text}", self.started.elapsed().as_secs_f64());
         if self.quiet_stdout {
-            eprintln!("{line}");
+            output::note(&line);
         } else {
-            println!("{line}");
+            // A reader that went away must not stop the story before it has stopped its nodes.
+            let _ = output::line(&line);
         }
     }
 
