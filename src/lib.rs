@@ -17,8 +17,11 @@
 //!   behind the Cargo feature of its name.
 #![forbid(unsafe_code)]
 
+pub mod activity;
+pub mod cache;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 #[cfg(feature = "embedded")]
 pub mod embedded;

@@ -11,12 +11,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::clock;
 use crate::cluster::Node;
 use crate::store::Store;
 
 /// Rows of one lowering batch: short enough that no check waits long for a row of it.
 const LOWERING_BATCH: i32 = 2_000;
 const HOUSE_KEEPING: Duration = Duration::from_mins(1);
+const MAKE_ROOM: Duration = Duration::from_secs(30);
 
 /// Starts the background work of a node; it ends when `stop` says so.
 pub fn start(store: &Store, node: &Arc<Node>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
@@ -24,6 +26,7 @@ pub fn start(store: &Store, node: &Arc<Node>, stop: &watch::Receiver<bool>) -> V
         tokio::spawn(until(stop.clone(), sweep(store.clone(), Arc::clone(node)))),
         tokio::spawn(until(stop.clone(), lower(store.clone()))),
         tokio::spawn(until(stop.clone(), keep_house(store.clone()))),
+        tokio::spawn(until(stop.clone(), make_room(Arc::clone(node)))),
     ]
 }
 
@@ -67,6 +70,20 @@ async fn lower(store: Store) {
                 tracing::warn!(%error, "lowering due dates failed; trying again in a second");
                 sleep(Duration::from_secs(1)).await;
             }
+        }
+    }
+}
+
+/// Drops from memory what will not be used again.
+async fn make_room(node: Arc<Node>) {
+    loop {
+        sleep(MAKE_ROOM).await;
+        let node = Arc::clone(&node);
+        let trimmed = tokio::task::spawn_blocking(move || (node.cache().trim(clock::read()), node.cache().len())).await;
+        if let Ok((dropped, left)) = trimmed {
+            metrics::counter!("tenure_remembered_dropped_total").increment(dropped as u64);
+            #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+            metrics::gauge!("tenure_remembered_sessions").set(left as f64);
         }
     }
 }

@@ -1,45 +1,110 @@
-//! The use cases: what HTTP, command line and embedders call. Each is one way through: store, then barrier, then receipt.
+//! The use cases: what HTTP, command line and embedders call. Each is one way through: memory, store, barrier, receipt.
 
+mod checks;
+mod keys;
 mod sessions;
 mod users;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-pub use sessions::{Checked, Created, Rotated, SignOut, Terminated, Verdict};
+pub use checks::{CheckOptions, Checked, Verdict};
+pub use keys::Key;
+pub use sessions::{Created, Rotated, SignOut, Terminated};
 pub use users::{Changed, ChangedUser};
 
-use crate::cluster::Node;
+use crate::activity::{Flusher, Transactions};
+use crate::cache::Cache;
+use crate::cluster::{Barrier, Barriers, Node};
 use crate::error::Result;
 use crate::maintenance;
 use crate::store::{Registration, Store};
 
-/// A running node: the store, its place in the cluster, and its background work.
+/// How a node works; the defaults suit nearly everybody.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// Sessions it remembers at most; each takes some 200 bytes. Further ones are asked of PostgreSQL at every check.
+    pub remembered_sessions: usize,
+    /// Whether it listens for hints to poll sooner. Without them it learns of changes within half a second.
+    pub listen: bool,
+    /// A rule of the cache protocol to leave out, to see what it is for.
+    #[cfg(any(test, feature = "test-util"))]
+    pub without: Option<crate::cache::Rule>,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            remembered_sessions: 1_000_000,
+            listen: true,
+            #[cfg(any(test, feature = "test-util"))]
+            without: None,
+        }
+    }
+}
+
+/// A running node: the store, its place in the cluster, what it remembers, and its background work.
 ///
-/// Dropping it stops the background work; [`Manager::drain`] also leaves the registry.
+/// Dropping it stops the background work, with at most two seconds of activity unwritten; [`Manager::drain`] writes it and
+/// leaves the registry.
 #[derive(Debug)]
 pub struct Manager {
     store: Store,
+    cache: Arc<Cache>,
+    transactions: Arc<Transactions>,
+    barriers: Barriers,
+    /// Checks that ask PostgreSQL at once.
+    gate: Semaphore,
     node: Option<Arc<Node>>,
+    flusher: Option<Arc<Flusher>>,
     stop: watch::Sender<bool>,
     work: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Manager {
-    /// Joins the cluster and starts heartbeat and maintenance. The schema must have been checked.
+    /// Joins the cluster and starts polls, flusher and maintenance. The schema must have been checked.
     pub async fn start(store: Store, registration: Registration) -> Result<Self> {
-        let node = Node::join(&store, registration).await?;
-        let (stop, stopped) = watch::channel(false);
-        let mut work = vec![node.beat(store.clone(), stopped.clone())];
-        work.extend(maintenance::start(&store, &node, &stopped));
-        Ok(Self { store, node: Some(node), stop, work: Mutex::new(work) })
+        Self::start_with(store, registration, NodeOptions::default()).await
     }
 
-    /// The use cases without a node of its own, for tools.
+    /// The same with other options.
+    pub async fn start_with(store: Store, registration: Registration, options: NodeOptions) -> Result<Self> {
+        let cache = Cache::new(options.remembered_sessions);
+        #[cfg(any(test, feature = "test-util"))]
+        let cache = cache.without(options.without);
+        let mut manager = Self::over(store, cache);
+        let node = Node::join(&manager.store, registration, Arc::clone(&manager.cache)).await?;
+        let stopped = manager.stop.subscribe();
+        let flusher =
+            Arc::new(Flusher::new(manager.store.clone(), Arc::clone(&manager.cache), Arc::clone(&manager.transactions)));
+        let mut work = maintenance::start(&manager.store, &node, &stopped);
+        work.push(tokio::spawn(Arc::clone(&flusher).run(Arc::clone(&node), stopped.clone())));
+        work.push(tokio::spawn(Arc::clone(&node).run(manager.store.clone(), options.listen, stopped)));
+        manager.work = Mutex::new(work);
+        manager.node = Some(node);
+        manager.flusher = Some(flusher);
+        Ok(manager)
+    }
+
+    /// The use cases without a node of its own, for tools: it remembers nothing.
     pub fn tool(store: Store) -> Self {
-        Self { store, node: None, stop: watch::channel(false).0, work: Mutex::default() }
+        Self::over(store, Cache::new(0))
+    }
+
+    fn over(store: Store, cache: Cache) -> Self {
+        Self {
+            barriers: Barriers::start(store.clone()),
+            gate: Semaphore::new(store.connections()),
+            store,
+            cache: Arc::new(cache),
+            transactions: Arc::default(),
+            node: None,
+            flusher: None,
+            stop: watch::channel(false).0,
+            work: Mutex::default(),
+        }
     }
 
     /// The store, for reads that need no use case.
@@ -52,7 +117,21 @@ impl Manager {
         self.node.as_ref()
     }
 
-    /// Stops the background work and leaves the registry. Call it when no request is in flight any more.
+    /// Waits until no node accepts what was committed before the call.
+    pub async fn barrier(&self) -> Barrier {
+        self.barriers.wait().await
+    }
+
+    /// Writes what was counted, now rather than within two seconds.
+    pub async fn flush(&self) -> Result<()> {
+        if let (Some(node), Some(flusher)) = (&self.node, &self.flusher) {
+            flusher.flush(node.id()).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was counted, stops the background work and leaves the registry. Call it when no request is in flight any
+    /// more.
     pub async fn drain(&self) -> Result<()> {
         let _ = self.stop.send(true);
         let running = std::mem::take(&mut *self.work.lock().unwrap_or_else(PoisonError::into_inner));

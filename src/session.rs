@@ -4,14 +4,16 @@ mod explain;
 mod facts;
 mod kind;
 mod limits;
+mod mark;
 mod token;
 mod verdict;
 mod view;
 
 pub use explain::{Candidate, Explanation, Origin, Origins, Recorded};
-pub use facts::{Ending, Session};
+pub use facts::{Ending, Loaded, Session};
 pub use kind::{Activity, Device, EndReason, Kind};
-pub use limits::{Limits, Policy};
+pub use limits::{Deadlines, Limits, Policy, Timing, instant};
+pub use mark::{Law, Mark, Movement};
 pub use token::{ApiKey, SessionToken, TokenHash, TokenParts};
 pub use verdict::{Accepted, Action, Over};
 pub use view::{Place, SessionView};

@@ -2,8 +2,10 @@
 //!
 //! Every statement begins with a comment naming it, as `pg_stat_statements` and the logs will show it.
 
+mod activity;
 mod attributes;
 mod connect;
+mod control;
 mod error;
 mod events;
 mod keys;
@@ -18,8 +20,10 @@ mod users;
 
 use sqlx::PgPool;
 
+pub use activity::{Flushed, OpenTransaction};
 pub use attributes::{AttributeChange, Attributes};
 pub use connect::{ConnectError, ConnectSettings};
+pub use control::{Applied, Control, PollAnswer};
 pub use events::{Event, EventFilter};
 pub use keys::KeyRecord;
 pub use list::{ListFilter, Page, StateFilter};
@@ -29,7 +33,7 @@ pub use migrate::{create_database, drop_database};
 pub use nodes::{NodeRecord, Registration};
 pub use properties::Property;
 pub use rows::LiveRow;
-pub use sessions::{CheckOutcome, NewSession, SignedOut};
+pub use sessions::{CheckOutcome, Looked, NewSession, SignedOut};
 pub use sweep::{Lowered, SweepPosition, Swept};
 pub use users::{User, UserPatch};
 
@@ -51,6 +55,11 @@ impl Store {
     #[cfg(any(test, feature = "test-util"))]
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// How many statements run at once.
+    pub fn connections(&self) -> usize {
+        self.pool.options().get_max_connections() as usize
     }
 
     /// Closes every connection.

@@ -11,7 +11,7 @@ use super::output::{document, instant, line, note, or_dash, table};
 use super::{Failure, Global};
 use crate::error::Error;
 use crate::input::{self, CreateSession};
-use crate::manager::Verdict;
+use crate::manager::{CheckOptions, Verdict};
 use crate::session::SessionView;
 use crate::store::{ListFilter, StateFilter};
 
@@ -174,7 +174,7 @@ pub(super) async fn run(global: &Global, command: SessionsCommand) -> Result<(),
         }
         SessionsCommand::Check { activity } => {
             let activity = activity.as_deref().map(input::activity).transpose()?;
-            match manager.check(read_token()?.trim(), activity, false, actor).await? {
+            match manager.check(read_token()?.trim(), activity, CheckOptions::default(), actor).await? {
                 Verdict::Live(checked) => document(&checked),
                 Verdict::Over(over) => {
                     document(&json!({

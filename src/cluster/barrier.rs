@@ -1,13 +1,26 @@
 //! The barrier: after it returns, no node accepts what was ended before it.
 //!
-//! Nodes keep no session in memory: every check reads PostgreSQL, so a committed ending is known to all of them at once and
-//! the barrier acknowledges for every registered node without waiting.
+//! One task per process serves all that wait. It hints the nodes to poll, once for everyone who came meanwhile, and looks at
+//! what they have applied until all have, or until no lease can be left from before the commit: that needs no node's word.
+
+use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
-use crate::error::Result;
-use crate::store::Store;
+use crate::cache::LEASE;
+use crate::clock::{self, Boot};
+use crate::store::{Applied, Store};
+
+/// How long after the commit a lease from before it can live: the clocks of two machines may differ by a hundredth, and the
+/// clock is not read at the commit itself. Microseconds.
+const LEASES_OVER: i64 = LEASE + LEASE / 100 + 50_000;
+/// Between two looks at the registry: at first, and at most.
+const LOOK: Duration = Duration::from_millis(2);
+const LOOK_MOST: Duration = Duration::from_millis(20);
+/// Those who come within this share one hint.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// The receipt.
 #[derive(Debug, Clone, Serialize)]
@@ -21,11 +34,132 @@ pub struct Barrier {
     pub took_ms: f64,
 }
 
-impl Barrier {
-    /// Waits until every node knows what was committed before the call.
-    pub async fn wait(store: &Store) -> Result<Self> {
-        let committed = Instant::now();
-        let acknowledged = store.registered_nodes().await?;
-        Ok(Self { acknowledged, waited_out: Vec::new(), took_ms: (committed.elapsed().as_secs_f64() * 1e4).round() / 10.0 })
+/// The task that serves those who wait.
+#[derive(Debug, Clone)]
+pub struct Barriers(mpsc::UnboundedSender<Wish>);
+
+#[derive(Debug)]
+enum Wish {
+    Hint,
+    Wait(Waiter),
+}
+
+#[derive(Debug)]
+struct Waiter {
+    committed: Boot,
+    receipt: oneshot::Sender<Barrier>,
+}
+
+impl Barriers {
+    /// Starts the task; it ends with its last handle.
+    pub fn start(store: Store) -> Self {
+        let (wishes, wished) = mpsc::unbounded_channel();
+        tokio::spawn(serve(store, wished));
+        Self(wishes)
     }
+
+    /// Hints the nodes to poll and waits for none.
+    pub fn hint(&self) {
+        let _ = self.0.send(Wish::Hint);
+    }
+
+    /// Waits until no node accepts what was committed before the call. It always returns, after 2.07 s at the latest, and what
+    /// it promises holds even while PostgreSQL is away.
+    pub async fn wait(&self) -> Barrier {
+        let (receipt, received) = oneshot::channel();
+        let committed = clock::boot();
+        let wish = Wish::Wait(Waiter { committed, receipt });
+        if self.0.send(wish).is_ok()
+            && let Ok(receipt) = received.await
+        {
+            return receipt;
+        }
+        // The task went with its runtime; time alone is enough.
+        loop {
+            if let Some(receipt) = settled(committed, clock::boot(), None) {
+                return receipt;
+            }
+            sleep(left(committed + LEASES_OVER)).await;
+        }
+    }
+}
+
+impl Wish {
+    fn waiter(self) -> Option<Waiter> {
+        match self {
+            Self::Hint => None,
+            Self::Wait(waiter) => Some(waiter),
+        }
+    }
+}
+
+/// The receipt, once it may be given: every node has applied the change, or no lease from before it can be left.
+pub(super) fn settled(committed: Boot, now: Boot, nodes: Option<&[Applied]>) -> Option<Barrier> {
+    let applied = nodes.is_some_and(|nodes| nodes.iter().all(|node| node.applied));
+    if !applied && now < committed + LEASES_OVER {
+        return None;
+    }
+    let nodes = nodes.unwrap_or_default();
+    let names = |applied: bool| nodes.iter().filter(|node| node.applied == applied).map(|node| node.name.clone()).collect();
+    let took = Duration::from_micros((now - committed).max(0).cast_unsigned());
+    Some(Barrier {
+        acknowledged: names(true),
+        waited_out: names(false),
+        took_ms: (took.as_secs_f64() * 1e4).round() / 10.0,
+    })
+}
+
+async fn serve(store: Store, mut wishes: mpsc::UnboundedReceiver<Wish>) {
+    let mut wished = Vec::new();
+    while wishes.recv_many(&mut wished, usize::MAX).await > 0 {
+        let waiters: Vec<Waiter> = wished.drain(..).filter_map(Wish::waiter).collect();
+        // Beside the next ones: a dead node must not make them wait for one another.
+        tokio::spawn(wait(store.clone(), waiters));
+        sleep(GATHER).await;
+    }
+}
+
+/// Serves those that came together; without any it hints and ends.
+async fn wait(store: Store, waiters: Vec<Waiter>) {
+    let Some(last) = waiters.iter().map(|waiter| waiter.committed).max() else {
+        if let Err(error) = store.mark().await {
+            tracing::debug!(%error, "nodes could not be woken; they poll by themselves");
+        }
+        return;
+    };
+    let mut nodes = None;
+    let looking = async {
+        let mark = loop {
+            match store.mark().await {
+                Ok(mark) => break mark,
+                Err(_) => sleep(LOOK_MOST).await,
+            }
+        };
+        let mut pause = LOOK;
+        loop {
+            if let Ok(seen) = store.applied(&mark).await {
+                let all = seen.iter().all(|node| node.applied);
+                nodes = Some(seen);
+                if all {
+                    return;
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LOOK_MOST);
+        }
+    };
+    let _ = timeout(left(last + LEASES_OVER), looking).await;
+    for waiter in waiters {
+        while settled(waiter.committed, clock::boot(), nodes.as_deref()).is_none() {
+            sleep(left(waiter.committed + LEASES_OVER)).await;
+        }
+        if let Some(receipt) = settled(waiter.committed, clock::boot(), nodes.as_deref()) {
+            let _ = waiter.receipt.send(receipt);
+        }
+    }
+}
+
+/// How long until the machine's clock shows `boot`.
+fn left(boot: Boot) -> Duration {
+    Duration::from_micros((boot - clock::boot()).max(0).cast_unsigned())
 }

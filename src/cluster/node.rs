@@ -1,20 +1,20 @@
-//! One node process: registers, beats twice a second, notices dead neighbours, leaves.
+//! One node process: who it is in the registry, what it remembers, and what it watches of its neighbours.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{RwLock, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use arc_swap::ArcSwap;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use crate::cache::Cache;
 use crate::error::Result;
 use crate::store::{Registration, Store};
 
-/// Between two heartbeats; a quarter of the lease.
-const BEAT: Duration = Duration::from_millis(500);
+/// Between two looks at the neighbours.
+const WATCH: Duration = Duration::from_secs(5);
 /// How long a beat may stand still before its node is fenced.
 const SILENCE: Duration = Duration::from_mins(1);
 
@@ -22,32 +22,39 @@ const SILENCE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Node {
     registration: Registration,
-    id: Arc<RwLock<Uuid>>,
-    draining: Arc<AtomicBool>,
-    swept: Arc<AtomicBool>,
+    cache: Arc<Cache>,
+    id: ArcSwap<Uuid>,
+    draining: AtomicBool,
+    swept: AtomicBool,
 }
 
 impl Node {
-    /// Registers under a new id, before the process serves anything.
-    pub async fn join(store: &Store, registration: Registration) -> Result<Arc<Self>> {
+    /// Registers under a new id, before the process serves or remembers anything.
+    pub async fn join(store: &Store, registration: Registration, cache: Arc<Cache>) -> Result<Arc<Self>> {
         let id = store.register_node(&registration).await?;
         tracing::info!(node = %registration.name, %id, "registered");
         Ok(Arc::new(Self {
             registration,
-            id: Arc::new(RwLock::new(id)),
-            draining: Arc::default(),
-            swept: Arc::new(AtomicBool::new(true)),
+            cache,
+            id: ArcSwap::from_pointee(id),
+            draining: AtomicBool::new(false),
+            swept: AtomicBool::new(true),
         }))
     }
 
     /// Its id; a new one after it was fenced.
-    pub async fn id(&self) -> Uuid {
-        *self.id.read().await
+    pub fn id(&self) -> Uuid {
+        **self.id.load()
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.registration.name
+    }
+
+    /// What it remembers.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// From now on it takes nothing new, and the registry says so.
@@ -65,76 +72,54 @@ impl Node {
         self.swept.store(idle, Ordering::Relaxed);
     }
 
-    /// Leaves the registry.
-    pub async fn leave(&self, store: &Store) -> Result<()> {
-        store.unregister_node(self.id().await).await
+    /// Whether the sweeper had nothing left to do.
+    pub(super) fn is_swept(&self) -> bool {
+        self.swept.load(Ordering::Relaxed)
     }
 
-    /// Beats until `stop` says so. A failed beat is tried again at the next; the registry shows the silence meanwhile.
-    pub fn beat(self: &Arc<Self>, store: Store, mut stop: watch::Receiver<bool>) -> JoinHandle<()> {
-        let node = Arc::clone(self);
-        tokio::spawn(async move {
-            let mut ticks = interval(BEAT);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut applied = None;
-            let mut seen = HashMap::new();
-            let mut failing = false;
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => {}
-                    _ = stop.wait_for(|stop| *stop) => return,
-                }
-                match node.beat_once(&store, &mut applied, &mut seen).await {
-                    Ok(()) => failing = false,
-                    Err(error) => {
-                        if !failing {
-                            tracing::warn!(%error, "heartbeat failed; trying again every half second");
-                        }
-                        failing = true;
-                        metrics::counter!("tenure_heartbeat_failures_total").increment(1);
-                    }
-                }
-            }
-        })
-    }
-
-    async fn beat_once(
-        &self,
-        store: &Store,
-        applied: &mut Option<String>,
-        seen: &mut HashMap<Uuid, (i64, Instant)>,
-    ) -> Result<()> {
-        let id = self.id().await;
-        let answer = store.beat(id, applied.as_deref(), self.is_draining(), self.swept.load(Ordering::Relaxed)).await?;
-        let Some((snapshot, users)) = answer else {
-            let id = store.register_node(&self.registration).await?;
-            tracing::warn!(%id, "this node was fenced as silent and has registered anew");
-            *self.id.write().await = id;
-            *applied = None;
-            return Ok(());
-        };
-        if !users.is_empty() {
-            store.end_outdated(&users).await?;
-        }
-        *applied = Some(snapshot);
-
-        let now = Instant::now();
-        let beats: HashMap<_, _> = store.beats().await?.into_iter().collect();
-        seen.retain(|node, _| beats.contains_key(node));
-        for (node, beat) in beats {
-            let entry = seen.entry(node).or_insert((beat, now));
-            if entry.0 != beat {
-                *entry = (beat, now);
-            }
-        }
-        let still: Vec<_> =
-            seen.iter().filter(|(_, (_, since))| now - *since >= SILENCE).map(|(node, (beat, _))| (*node, *beat)).collect();
-        if !still.is_empty() {
-            let fenced = store.fence_nodes(&still).await?;
-            if fenced > 0 {
-                tracing::warn!(fenced, "fenced nodes that have been silent for a minute");
-            }
-        }
+    /// Registers anew: another node found this one silent, so nothing it knows counts any more.
+    pub(super) async fn rejoin(&self, store: &Store) -> Result<()> {
+        self.cache.fenced();
+        let id = store.register_node(&self.registration).await?;
+        tracing::warn!(%id, "this node was fenced as silent and has registered anew");
+        self.id.store(Arc::new(id));
         Ok(())
     }
+
+    /// Leaves the registry.
+    pub async fn leave(&self, store: &Store) -> Result<()> {
+        store.unregister_node(self.id()).await
+    }
+
+    /// Fences nodes whose beat stands still, for as long as it is polled.
+    pub(super) async fn watch(store: Store) {
+        let mut seen = HashMap::new();
+        loop {
+            sleep(WATCH).await;
+            if let Err(error) = fence(&store, &mut seen).await {
+                tracing::warn!(%error, "could not look at the other nodes; trying again in 5 s");
+            }
+        }
+    }
+}
+
+async fn fence(store: &Store, seen: &mut HashMap<Uuid, (i64, Instant)>) -> Result<()> {
+    let now = Instant::now();
+    let beats: HashMap<_, _> = store.beats().await?.into_iter().collect();
+    seen.retain(|node, _| beats.contains_key(node));
+    for (node, beat) in beats {
+        let entry = seen.entry(node).or_insert((beat, now));
+        if entry.0 != beat {
+            *entry = (beat, now);
+        }
+    }
+    let still: Vec<_> =
+        seen.iter().filter(|(_, (_, since))| now - *since >= SILENCE).map(|(node, (beat, _))| (*node, *beat)).collect();
+    if !still.is_empty() {
+        let fenced = store.fence_nodes(&still).await?;
+        if fenced > 0 {
+            tracing::warn!(fenced, "fenced nodes that have been silent for a minute");
+        }
+    }
+    Ok(())
 }

@@ -1,13 +1,14 @@
-//! Sessions: create, check, extend, rotate, sign out, terminate, explain.
+//! Sessions: create, extend, rotate, sign out, terminate, explain.
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Manager;
+use super::{Manager, Verdict};
+use crate::cache::Cache;
 use crate::cluster::Barrier;
 use crate::error::{Error, Result};
-use crate::session::{Activity, Explanation, Limits, Over, SessionToken, SessionView};
-use crate::store::{Actor, CheckOutcome, NewSession};
+use crate::session::{Explanation, Limits, SessionToken, SessionView};
+use crate::store::{Actor, NewSession};
 
 /// A new session and the token for its client.
 #[derive(Debug)]
@@ -16,35 +17,6 @@ pub struct Created {
     pub session: SessionView,
     /// Shown once.
     pub token: SessionToken,
-}
-
-/// The answer to an accepted check.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct Checked {
-    /// The session, without node, address and agent.
-    pub session: SessionView,
-    /// Whole seconds until it ends without further activity.
-    pub seconds_left: i64,
-    /// Whether to show "Extend your session" now.
-    pub prompt: bool,
-    /// From when to show it.
-    pub prompt_at: Option<chrono::DateTime<chrono::Utc>>,
-    /// Whether activity would move the end.
-    pub can_extend: bool,
-    /// The transaction opened with the check.
-    pub transaction_id: Option<Uuid>,
-}
-
-/// A verdict on a token or session.
-#[derive(Debug)]
-pub enum Verdict {
-    /// It lives.
-    Live(Box<Checked>),
-    /// It is over, for the holder of its token.
-    Over(Box<Over>),
-    /// Unknown.
-    Unknown,
 }
 
 /// What a sign-out left.
@@ -87,49 +59,19 @@ impl Manager {
     /// Starts a session.
     pub async fn create(&self, new: &NewSession, actor: Actor<'_>) -> Result<Created> {
         let (id, token) = self.store.create(new, actor).await?;
+        if let Some((guest, _)) = new.guest {
+            self.cache.forget(guest);
+            self.barriers.hint();
+        }
         Ok(Created { session: self.session(id, actor).await?, token })
-    }
-
-    /// Checks a token; with `open_transaction` the accepted session shows as active until the transaction is closed.
-    pub async fn check(
-        &self,
-        token: &str,
-        activity: Option<Activity>,
-        open_transaction: bool,
-        actor: Actor<'_>,
-    ) -> Result<Verdict> {
-        let outcome = self.store.check(token, activity, actor).await?;
-        self.verdict(outcome, open_transaction).await
     }
 
     /// Extends a session by its id.
     pub async fn extend(&self, id: Uuid, actor: Actor<'_>) -> Result<Verdict> {
-        let outcome = self.store.extend(id, actor).await?;
-        match self.verdict(outcome, false).await? {
+        match self.verdict(self.store.extend(id, actor).await?) {
             Verdict::Unknown => Err(unknown_session()),
             verdict => Ok(verdict),
         }
-    }
-
-    async fn verdict(&self, outcome: CheckOutcome, open_transaction: bool) -> Result<Verdict> {
-        let mut accepted = match outcome {
-            CheckOutcome::Accepted(accepted) => accepted,
-            CheckOutcome::Over(over) => return Ok(Verdict::Over(over)),
-            CheckOutcome::Unknown => return Ok(Verdict::Unknown),
-        };
-        if open_transaction && let Some(node) = &self.node {
-            let transaction = self.store.open_transaction(accepted.session.id, node.id().await).await?;
-            accepted.transaction_id = Some(transaction);
-            accepted.session.active = true;
-        }
-        Ok(Verdict::Live(Box::new(Checked {
-            session: SessionView::new(accepted.session, Some(&accepted.limits)).without_place(),
-            seconds_left: accepted.seconds_left,
-            prompt: accepted.prompt,
-            prompt_at: accepted.prompt_at,
-            can_extend: accepted.can_extend,
-            transaction_id: accepted.transaction_id,
-        })))
     }
 
     /// A session by id, live or retained; refused when unknown.
@@ -147,15 +89,18 @@ impl Manager {
 
     /// Ends a session by decision; with `barrier` it returns when no node accepts it any more (C3).
     pub async fn terminate(&self, id: Uuid, barrier: bool, actor: Actor<'_>) -> Result<Terminated> {
-        let ended = self.store.terminate(id, actor).await?;
-        Ok(Terminated { terminated: ended.into(), barrier: if barrier { Some(Barrier::wait(&self.store).await?) } else { None } })
+        let ended = self.forgetting(id, self.store.terminate(id, actor)).await?;
+        if !barrier {
+            self.barriers.hint();
+        }
+        Ok(Terminated { terminated: ended.into(), barrier: if barrier { Some(self.barrier().await) } else { None } })
     }
 
     /// Signs a session out (K4).
     pub async fn sign_out(&self, id: Uuid, actor: Actor<'_>) -> Result<SignOut> {
-        let left = self.store.sign_out(id, actor).await?;
+        let left = self.forgetting(id, self.store.sign_out(id, actor)).await?;
         Ok(SignOut {
-            barrier: Barrier::wait(&self.store).await?,
+            barrier: self.barrier().await,
             session: self.session(id, actor).await?,
             guest: left.guest.map(|(session, policy, token)| {
                 let limits = Limits::of(&session, &policy);
@@ -166,7 +111,7 @@ impl Manager {
 
     /// Gives a session a new token; an ended session is refused with 409.
     pub async fn rotate(&self, id: Uuid, actor: Actor<'_>) -> Result<Rotated> {
-        let Some(token) = self.store.rotate(id, actor).await? else {
+        let Some(token) = self.forgetting(id, self.store.rotate(id, actor)).await? else {
             self.session(id, actor).await?;
             return Err(Error::refused(
                 409,
@@ -175,6 +120,24 @@ impl Manager {
                 "Sign in again.",
             ));
         };
-        Ok(Rotated { barrier: Barrier::wait(&self.store).await?, session: self.session(id, actor).await?, token })
+        Ok(Rotated { barrier: self.barrier().await, session: self.session(id, actor).await?, token })
+    }
+
+    /// Does what ends a session or its token, and forgets it here whether or not the outcome is known (C20, C22), even when the
+    /// caller does not wait for it.
+    async fn forgetting<T>(&self, id: Uuid, change: impl Future<Output = Result<T>>) -> Result<T> {
+        let _forgotten = Forgotten { cache: &self.cache, id };
+        change.await
+    }
+}
+
+struct Forgotten<'a> {
+    cache: &'a Cache,
+    id: Uuid,
+}
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        self.cache.forget(self.id);
     }
 }

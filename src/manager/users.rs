@@ -72,7 +72,7 @@ impl Manager {
     }
 
     async fn changed_user(&self, name: &str, created: bool, ended: i64) -> Result<ChangedUser> {
-        let barrier = if created { None } else { Some(Barrier::wait(&self.store).await?) };
+        let barrier = if created { None } else { Some(self.barrier().await) };
         let some = ended > 0;
         Ok(ChangedUser { user: self.user(name).await?, ended: some.then_some(ended), barrier: barrier.filter(|_| some), created })
     }
@@ -96,13 +96,13 @@ impl Manager {
         self.property(name).await?;
         input::property_value(value)?;
         self.store.set_property(name, value, force, actor).await?;
-        Ok(Changed { barrier: Barrier::wait(&self.store).await?, property: self.property(name).await? })
+        Ok(Changed { barrier: self.barrier().await, property: self.property(name).await? })
     }
 
     /// Restores the default of a property.
     pub async fn unset_property(&self, name: &str, force: bool, actor: Actor<'_>) -> Result<Changed> {
         self.property(name).await?;
         self.store.unset_property(name, force, actor).await?;
-        Ok(Changed { barrier: Barrier::wait(&self.store).await?, property: self.property(name).await? })
+        Ok(Changed { barrier: self.barrier().await, property: self.property(name).await? })
     }
 }

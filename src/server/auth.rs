@@ -6,18 +6,19 @@ use axum::http::request::Parts;
 
 use super::App;
 use super::problem::Problem;
+use crate::manager::Key;
 use crate::session::ApiKey;
 use crate::store::Actor;
 
 /// An authenticated caller.
 pub(super) struct Caller {
-    name: String,
+    key: Key,
 }
 
 impl Caller {
     /// The caller as the actor of what it does.
     pub(super) fn actor(&self) -> Actor<'_> {
-        Actor(&self.name)
+        Actor(&self.key.name)
     }
 }
 
@@ -35,8 +36,8 @@ impl FromRequestParts<App> for Caller {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let hash = presented.and_then(|(_, key)| ApiKey::parse(key.trim())).ok_or_else(Problem::invalid_api_key)?;
-        match app.manager.store().key(&hash).await? {
-            Some(key) if key.role == "admin" => Ok(Self { name: key.name }),
+        match app.manager.key(&hash).await? {
+            Some(key) if &*key.role == "admin" => Ok(Self { key }),
             Some(_) => {
                 Err(Problem::new(403, "role_not_allowed", "The key's role does not allow this.", "Use a key of role admin."))
             }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Device, EndReason, Kind};
+use super::{Device, EndReason, Kind, Timing, TokenHash};
 
 /// The facts of a session, live or ended, as the store keeps them; deadlines are computed from them by [`super::Limits`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,37 @@ pub struct Session {
     pub active: bool,
     /// How it ended; `None` while it lives.
     pub ended: Option<Ending>,
+}
+
+impl Session {
+    /// What decides its deadlines.
+    pub fn timing(&self) -> Timing {
+        Timing {
+            kind: self.kind,
+            device: self.device,
+            remember_me: self.remember_me,
+            residue: self.residue,
+            created_at: self.created_at.timestamp_micros(),
+            refresh_seconds: self.refresh_seconds,
+            idle_limit_seconds: self.idle_limit_seconds,
+            window_seconds: self.window_seconds,
+        }
+    }
+}
+
+/// What a node remembers of a live session: what decides over a check, and nothing that is only shown.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Public id.
+    pub id: Uuid,
+    /// Digest of the token's secret.
+    pub hash: TokenHash,
+    /// What decides its deadlines.
+    pub timing: Timing,
+    /// Its anchor in the database, microseconds since 1970.
+    pub anchor: i64,
+    /// Whose it is.
+    pub user: Option<(i64, Box<str>)>,
 }
 
 /// Why, when, by whom and where a session ended.

@@ -23,8 +23,13 @@ impl TokenHash {
         Self(Sha256::digest(secret).into())
     }
 
+    /// A digest the database holds.
+    pub const fn stored(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// The digest, for a statement's parameter.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 

@@ -2,9 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use uuid::Uuid;
 
-use super::{Activity, EndReason, Ending, Kind, Limits, Policy, Session};
+use super::{Activity, Deadlines, EndReason, Ending, Kind, Limits, Policy, Session, instant};
 
 /// An accepted check.
 #[derive(Debug, Clone)]
@@ -21,21 +20,22 @@ pub struct Accepted {
     pub prompt_at: Option<DateTime<Utc>>,
     /// Whether activity would move the end.
     pub can_extend: bool,
-    /// The transaction opened with the check, if one was asked for.
-    pub transaction_id: Option<Uuid>,
+    /// The database's time of the check.
+    pub now: DateTime<Utc>,
 }
 
 impl Accepted {
     /// The answer for a session that lives at `now`.
     pub fn at(session: Session, policy: &Policy, now: DateTime<Utc>) -> Self {
-        let limits = Limits::of(&session, policy);
-        let prompt_at = limits.prompt_at(session.kind, policy);
+        let deadlines = Deadlines::of(&session.timing(), session.last_activity_at.timestamp_micros(), policy);
+        let limits = Limits::from(deadlines);
+        let prompt_at = deadlines.prompt_at(session.kind, policy).map(instant);
         Self {
             seconds_left: (limits.expires_at - now).num_seconds().max(0),
             prompt: prompt_at.is_some_and(|at| at <= now),
             prompt_at,
-            can_extend: limits.can_extend(),
-            transaction_id: None,
+            can_extend: deadlines.can_extend(),
+            now,
             session,
             limits,
         }

@@ -31,7 +31,7 @@ impl Store {
             returning id, name, role",
             name,
             role,
-            hash.as_ref().map(TokenHash::as_bytes),
+            hash.as_ref().map(|hash| hash.as_bytes().as_slice()),
             actor.0,
             self.node
         )
@@ -45,7 +45,7 @@ impl Store {
         Ok(sqlx::query_as!(
             KeyRecord,
             "/* key_read */ select id, name, role from tenure.api_keys where key_hash = $1",
-            hash.as_bytes()
+            hash.as_bytes().as_slice()
         )
         .fetch_optional(&self.pool)
         .await?)

@@ -1,4 +1,4 @@
-//! The registry of node processes, their heartbeats, and the invalidations a heartbeat brings back.
+//! The registry of node processes.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -53,43 +53,6 @@ impl Store {
         )
         .fetch_one(&self.pool)
         .await?)
-    }
-
-    /// Beats, says how far the node has applied and swept, and returns the users whose sessions may have outlived a change
-    /// that could not see them; `None` when the node was fenced and must register anew.
-    ///
-    /// The snapshot returned is what the next beat reports as applied, once the users have been dealt with.
-    pub async fn beat(
-        &self,
-        node: Uuid,
-        applied: Option<&str>,
-        draining: bool,
-        idle_sweep: bool,
-    ) -> Result<Option<(String, Vec<i64>)>> {
-        let row = sqlx::query!(
-            r#"/* node_beat */
-            with beat as (
-                update tenure.nodes n
-                   set beat = n.beat + 1, beat_at = at.now, draining = $3,
-                       applied = coalesce($2::text::pg_snapshot, n.applied),
-                       swept_at = case when $4 then at.now else n.swept_at end
-                  from (select tenure.now() as now offset 0) at
-                 where n.id = $1 and not n.fenced
-                returning n.applied
-            )
-            select pg_current_snapshot()::text as "snapshot!",
-                   array(select distinct i.key::bigint
-                           from tenure.invalidations i
-                          where i.kind = 'u' and i.xid >= pg_snapshot_xmin(b.applied)) as "users!"
-              from beat b"#,
-            node,
-            applied,
-            draining,
-            idle_sweep
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.map(|row| (row.snapshot, row.users)))
     }
 
     /// Ends the sessions of users that a lock-out under an older snapshot could not see (U4).

@@ -8,7 +8,7 @@ use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::session::{Ending, Limits, Policy, Session};
+use crate::session::{Deadlines, Ending, Kind, Limits, Loaded, Policy, Session, Timing, TokenHash};
 
 /// What live and ended rows have in common.
 #[derive(Debug, Clone, FromRow)]
@@ -43,6 +43,15 @@ pub struct LiveRow {
     now: DateTime<Utc>,
     #[sqlx(flatten)]
     policy: Policy,
+}
+
+/// A live row as a check reads it that counts in memory.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct LookRow {
+    #[sqlx(flatten)]
+    live: LiveRow,
+    user_id: Option<i64>,
+    user_active: Option<bool>,
 }
 
 /// A row of `tenure.ended_sessions`.
@@ -122,6 +131,40 @@ impl LiveRow {
         };
         session.ended = over.map(|(reason, at)| Ending { reason, at, by: "tenure".to_owned(), on: None });
         Ok((session, self.policy, self.now))
+    }
+}
+
+impl LookRow {
+    /// SHA-256 of the token's secret.
+    pub(super) fn token_hash(&self) -> &[u8] {
+        self.live.token_hash()
+    }
+
+    /// What there is to remember, if it lives, and whether a node may remember it: not while its user is inactive, because a
+    /// change of U3's switch names no sessions, and not if it is mobile, whose state is more than an anchor (M3).
+    pub(super) fn loaded(&self) -> Result<Option<(Loaded, bool)>> {
+        let facts = &self.live.facts;
+        let hash: [u8; 32] = facts.token_hash.as_slice().try_into().map_err(|_| Error::failed("token_hash is not 32 bytes"))?;
+        let timing = Timing {
+            kind: word("kind", facts.kind.clone())?,
+            device: facts.device.clone().map(|device| word("device", device)).transpose()?,
+            remember_me: facts.remember_me,
+            residue: facts.residue,
+            created_at: facts.created_at.timestamp_micros(),
+            refresh_seconds: facts.refresh_seconds,
+            idle_limit_seconds: facts.idle_limit_seconds,
+            window_seconds: facts.window_seconds,
+        };
+        let anchor = facts.anchor_at.timestamp_micros();
+        let live = self.live.barred.is_none()
+            && Deadlines::of(&timing, anchor, &self.live.policy).expires_at > self.live.now.timestamp_micros();
+        let user = self.user_id.zip(facts.user_name.as_deref()).map(|(id, name)| (id, name.into()));
+        let remembered = self.user_active != Some(false) && timing.kind != Kind::Mobile;
+        Ok(live.then(|| (Loaded { id: facts.id, hash: TokenHash::stored(hash), timing, anchor, user }, remembered)))
+    }
+
+    pub(super) fn into_live(self) -> LiveRow {
+        self.live
     }
 }
 

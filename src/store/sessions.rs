@@ -7,10 +7,10 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::error::retrying;
-use super::rows::{EndedRow, LiveRow};
+use super::rows::{EndedRow, LiveRow, LookRow};
 use super::{Actor, Store};
 use crate::error::{Error, Result};
-use crate::session::{Accepted, Action, Activity, Device, Kind, Over, Policy, Session, SessionToken, TokenHash, TokenParts};
+use crate::session::{Accepted, Action, Activity, Device, EndReason, Kind, Loaded, Over, Policy, Session, SessionToken, TokenHash, TokenParts};
 
 /// A validated sign-in.
 #[derive(Debug, Clone)]
@@ -50,6 +50,17 @@ pub enum CheckOutcome {
     Unknown,
 }
 
+/// What a check that counts in memory read.
+#[derive(Debug)]
+pub enum Looked {
+    /// It lives and may be remembered.
+    Live(Loaded),
+    /// It lives, but is not to be remembered, or it changed meanwhile: count it in the database.
+    Uncertain,
+    /// The verdict.
+    Concluded(CheckOutcome),
+}
+
 /// What a sign-out left.
 #[derive(Debug)]
 pub struct SignedOut {
@@ -82,11 +93,30 @@ const COUNT: &str = "/* session_check */
        and not exists (select from tenure.users u where u.id = t.user_id and tenure.barred(t, u, p) is not null)
     returning ";
 
+/// Reads a session with its user, policy and the time: three primary keys, and nothing is written.
+const LOOK: &str = "/* session_look */
+    select t.token_hash, t.id, t.kind, u.name as user_name, t.device, t.remember_me, t.residue, t.created_at, t.anchor_at, t.refresh_seconds,
+           t.idle_limit_seconds, t.window_seconds, null::text as oauth_entity, t.app_state, t.app_state_at, t.node,
+           null::inet as client_address, null::text as user_agent, false as active, tenure.barred(t, u, p) as barred, n.at as now,
+           t.user_id, u.active as user_active,
+           p.idle_seconds, p.max_life_seconds, p.remember_me_seconds, p.residue_seconds, p.prompt_seconds, p.auto_refresh_extends,
+           p.ajax_prompt, p.ajax_resubmit
+      from tenure.sessions t
+      join tenure.policies p   on p.kind = t.kind
+      left join tenure.users u on u.id = t.user_id
+     cross join (select tenure.now() as at offset 0) n
+     where t.id = $1";
+
 #[cfg(any(test, feature = "test-util"))]
 impl Store {
-    /// The statement of a check that counts, for tests of its plan.
+    /// The statement of a check that counts in the database, for tests of its plan.
     pub fn check_statement() -> String {
         format!("{COUNT}{CHECKED}")
+    }
+
+    /// The statement of a check that counts in memory, for tests of its plan.
+    pub const fn look_statement() -> &'static str {
+        LOOK
     }
 }
 
@@ -111,7 +141,7 @@ impl Store {
                 new.homepage_refresh_minutes,
                 new.idle_limit_minutes,
                 new.guest.as_ref().map(|(id, _)| *id),
-                new.guest.as_ref().map(|(_, hash)| hash.as_bytes()),
+                new.guest.as_ref().map(|(_, hash)| hash.as_bytes().as_slice()),
                 new.carry_attributes,
                 new.client_address as _,
                 new.user_agent,
@@ -124,42 +154,74 @@ impl Store {
         Ok((id, secret.for_session(id)))
     }
 
-    /// Checks a token and counts the activity; `None` counts as a browser action or API call (A1).
+    /// Checks a token and counts the activity in the database; `None` counts as a browser action or API call (A1).
     pub async fn check(&self, token: &str, activity: Option<Activity>, actor: Actor<'_>) -> Result<CheckOutcome> {
         let Some((id, hash)) = SessionToken::parse(token) else {
             return Ok(CheckOutcome::Unknown);
         };
-        let activity = activity.unwrap_or(Activity::User);
+        self.check_session(id, &hash, activity.unwrap_or(Activity::User), actor).await
+    }
+
+    /// The same for a token already taken apart.
+    pub async fn check_session(&self, id: Uuid, hash: &TokenHash, activity: Activity, actor: Actor<'_>) -> Result<CheckOutcome> {
         // Twice only when another request moved the session between counting and reading.
         for _ in 0..3 {
             if activity != Activity::Passive
-                && let Some(accepted) = self.count(id, Some(&hash), activity, false).await?
+                && let Some(accepted) = self.count(id, Some(hash), activity, false).await?
             {
                 return Ok(CheckOutcome::Accepted(Box::new(accepted)));
             }
-            if let Some(row) = self.live_row(id).await? {
-                if !hash.matches(row.token_hash()) {
-                    return Ok(CheckOutcome::Unknown);
-                }
-                let (session, policy, now) = row.into_domain()?;
-                if session.ended.is_some() {
-                    self.end_due(id, actor).await?;
-                    continue;
-                }
-                allowed(activity, session.kind)?;
-                if activity == Activity::Passive {
-                    return Ok(CheckOutcome::Accepted(Box::new(Accepted::at(session, &policy, now))));
-                }
-            } else if let Some(row) = self.ended_row(id).await? {
-                if !hash.matches(row.token_hash()) {
-                    return Ok(CheckOutcome::Unknown);
-                }
-                return Ok(CheckOutcome::Over(Box::new(self.over(row.try_into()?, activity).await?)));
-            } else {
-                return Ok(CheckOutcome::Unknown);
+            let row = self.live_row(id).await?;
+            if let Some(outcome) = self.conclude(row, id, hash, activity, actor).await? {
+                return Ok(outcome);
             }
         }
         Err(Error::unavailable("the session kept changing while it was checked"))
+    }
+
+    /// Reads a session for a check that counts in memory: what there is to remember of it, or the verdict when there is nothing.
+    pub async fn look(&self, id: Uuid, hash: &TokenHash, activity: Activity, actor: Actor<'_>) -> Result<Looked> {
+        let row: Option<LookRow> = sqlx::query_as(LOOK).bind(id).fetch_optional(&self.pool).await?;
+        if let Some(row) = &row
+            && let Some(loaded) = row.loaded()?
+            && hash.matches(row.token_hash())
+        {
+            allowed(activity, loaded.0.timing.kind)?;
+            return Ok(if loaded.1 { Looked::Live(loaded.0) } else { Looked::Uncertain });
+        }
+        let outcome = self.conclude(row.map(LookRow::into_live), id, hash, activity, actor).await?;
+        Ok(outcome.map_or(Looked::Uncertain, Looked::Concluded))
+    }
+
+    /// The verdict on a session that was not counted; `None` when it must be asked again.
+    async fn conclude(
+        &self,
+        row: Option<LiveRow>,
+        id: Uuid,
+        hash: &TokenHash,
+        activity: Activity,
+        actor: Actor<'_>,
+    ) -> Result<Option<CheckOutcome>> {
+        if let Some(row) = row {
+            if !hash.matches(row.token_hash()) {
+                return Ok(Some(CheckOutcome::Unknown));
+            }
+            let (session, policy, now) = row.into_domain()?;
+            if session.ended.is_some() {
+                self.end_due(id, actor).await?;
+            } else {
+                allowed(activity, session.kind)?;
+                if activity == Activity::Passive {
+                    return Ok(Some(CheckOutcome::Accepted(Box::new(Accepted::at(session, &policy, now)))));
+                }
+                return Ok(None);
+            }
+        }
+        let Some(row) = self.ended_row(id).await? else { return Ok(Some(CheckOutcome::Unknown)) };
+        if !hash.matches(row.token_hash()) {
+            return Ok(Some(CheckOutcome::Unknown));
+        }
+        Ok(Some(CheckOutcome::Over(Box::new(self.over(row.try_into()?, activity).await?))))
     }
 
     /// Counts a `user` activity by session id, if that moves its end; refused as `cannot_extend` otherwise (A10).
@@ -176,7 +238,7 @@ impl Store {
             }
             allowed(Activity::User, session.kind)?;
             let limits = crate::session::Limits::of(&session, &policy);
-            if !limits.can_extend() {
+            if limits.reason != EndReason::Idle {
                 return Err(Error::refused(
                     409,
                     "cannot_extend",
@@ -339,33 +401,6 @@ impl Store {
         })
         .await?;
         Ok(rotated.then(|| secret.for_session(id)))
-    }
-
-    /// Opens a transaction of a session that was just accepted (C2).
-    pub async fn open_transaction(&self, session: Uuid, node: Uuid) -> Result<Uuid> {
-        Ok(sqlx::query_scalar!(
-            "/* transaction_open */
-            insert into tenure.transactions (session_id, id, node_id, started_at)
-            select $1, tenure.uuid_v7(n.at), $2, n.at from (select tenure.now() as at offset 0) n
-            returning id",
-            session,
-            node
-        )
-        .fetch_one(&self.pool)
-        .await?)
-    }
-
-    /// Closes a transaction; `false` when it was not open.
-    pub async fn close_transaction(&self, session: Uuid, transaction: Uuid) -> Result<bool> {
-        Ok(sqlx::query!(
-            "/* transaction_close */ delete from tenure.transactions where session_id = $1 and id = $2",
-            session,
-            transaction
-        )
-        .execute(&self.pool)
-        .await?
-        .rows_affected()
-            > 0)
     }
 }
 

@@ -107,7 +107,8 @@ impl Store {
         .execute(&self.pool)
         .await?;
         sqlx::query!(
-            "/* transaction_lapse */ delete from tenure.transactions t where t.started_at < (select tenure.now()) - interval '10 minutes'"
+            // A minute longer than they count: a lapsed row may stand for a close that came before its opening was written.
+            "/* transaction_lapse */ delete from tenure.transactions t where t.started_at < (select tenure.now()) - interval '11 minutes'"
         )
         .execute(&self.pool)
         .await?;

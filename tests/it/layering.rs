@@ -1,18 +1,22 @@
-//! Arrows only point right: `main -> cli -> server -> manager -> {maintenance, cluster} -> store -> session`.
+//! Arrows only point right: `main -> cli -> server -> manager -> {maintenance, activity} -> cluster -> {cache, store} -> session`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From each room, the rooms it may name.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("main", &["cli", "error"]),
     ("cli", &["server", "manager", "maintenance", "cluster", "store", "session", "input", "embedded", "error"]),
     ("server", &["manager", "maintenance", "cluster", "store", "session", "input", "error"]),
-    ("manager", &["maintenance", "cluster", "store", "session", "input", "error"]),
+    ("manager", &["maintenance", "activity", "cluster", "cache", "store", "session", "clock", "input", "error"]),
     // The sweeper tells its node whether it has fallen behind; a node knows nothing of sweeping.
-    ("maintenance", &["cluster", "store", "session", "error"]),
-    ("cluster", &["store", "session", "error"]),
+    ("maintenance", &["cluster", "store", "session", "clock", "error"]),
+    ("activity", &["cluster", "cache", "store", "session", "clock", "error"]),
+    ("cluster", &["cache", "store", "session", "clock", "error"]),
+    // What is searched exhaustively knows of no database and reads no clock.
+    ("cache", &["session", "clock"]),
+    ("clock", &[]),
     // A merge of attributes is judged by its result, which only the store knows, under the lock of the row.
     ("store", &["session", "input", "error"]),
     ("session", &[]),

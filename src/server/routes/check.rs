@@ -9,7 +9,7 @@ use super::super::auth::Caller;
 use super::super::extract::Body;
 use super::super::problem::Problem;
 use crate::input;
-use crate::manager::{Checked, Verdict};
+use crate::manager::{CheckOptions, Checked, Verdict};
 
 /// What is checked.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -19,7 +19,7 @@ pub(in crate::server) struct CheckRequest {
     token: String,
     /// What the request is (A1); null counts as a browser action or API call.
     activity: Option<String>,
-    /// Ask PostgreSQL even where memory could answer. Every check does, so it changes nothing.
+    /// Ask PostgreSQL even where memory could answer.
     strict: Option<bool>,
     /// Open a transaction: the session shows as active until it is closed.
     transaction: Option<bool>,
@@ -35,9 +35,10 @@ pub(super) async fn check(
     State(app): AppState,
     Body(request): Body<CheckRequest>,
 ) -> Result<Json<Checked>, Problem> {
-    let _ = request.strict;
     let activity = request.activity.as_deref().map(input::activity).transpose()?;
-    let verdict = app.manager.check(&request.token, activity, request.transaction.unwrap_or(false), caller.actor()).await?;
+    let options =
+        CheckOptions { strict: request.strict.unwrap_or(false), open_transaction: request.transaction.unwrap_or(false) };
+    let verdict = app.manager.check(&request.token, activity, options, caller.actor()).await?;
     answer(verdict)
 }
 

@@ -269,5 +269,5 @@ pub(super) async fn close_transaction(
     let Some((id, tid)) = ids else {
         return Err(Problem::new(404, "unknown_transaction", "These are not ids of a session and a transaction.", ""));
     };
-    Ok(Json(Closed { closed: app.manager.store().close_transaction(id, tid).await?.into() }))
+    Ok(Json(Closed { closed: app.manager.close_transaction(id, tid).await?.into() }))
 }

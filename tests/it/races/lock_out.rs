@@ -148,6 +148,7 @@ const LIVE: &str = "select count(*) from tenure.live v join tenure.users u on u.
 async fn rule_u4_fault_c28_no_session_of_a_locked_out_user_survives_a_racing_sign_in() {
     let db = Db::with(Clock::Real).await;
     let node = db.store.register_node(&Registration { name: "node-1".into(), address: None }).await.unwrap();
+    let before: String = sqlx::query_scalar("select pg_current_snapshot()::text").fetch_one(db.pool()).await.unwrap();
     let seen = run_races(&db, 28, rounds(10_000)).await;
     for (combination, (races, first)) in seen.races.into_iter().zip(seen.signed_in).enumerate() {
         let (way_in, way_out) = (WAYS[combination % 3], WAYS[combination / 3]);
@@ -169,7 +170,9 @@ async fn rule_u4_fault_c28_no_session_of_a_locked_out_user_survives_a_racing_sig
     }
 
     // What a lock-out could not see, one heartbeat of any node ends.
-    let (_, users) = db.store.beat(node, None, false, true).await.unwrap().unwrap();
+    let mut control = db.store.control().await.unwrap();
+    let news = control.poll(node, Some(&before), false, true).await.unwrap().unwrap();
+    let users: Vec<i64> = news.rows.iter().filter(|row| row.0 == 'u').map(|row| row.1.parse().unwrap()).collect();
     for user in users {
         db.store.end_outdated(&[user]).await.unwrap();
     }

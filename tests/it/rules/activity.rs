@@ -30,12 +30,12 @@ async fn rule_a1_every_check_names_its_activity() {
                 continue;
             }
             let before = everything(&db).await;
-            let result = db.manager.check(session.token.reveal(), Some(*activity), false, ADMIN).await;
+            let result = db.manager.check(session.token.reveal(), Some(*activity), CheckOptions::default(), ADMIN).await;
             assert_eq!(refused(result), (422, "activity_not_for_kind".into()), "{kind} {activity}");
             assert_eq!(everything(&db).await, before, "{kind} {activity} left a trace");
         }
         at(&db, "09:02").await;
-        db.manager.check(session.token.reveal(), None, false, ADMIN).await.unwrap();
+        db.manager.check(session.token.reveal(), None, CheckOptions::default(), ADMIN).await.unwrap();
         assert_eq!(view(&db, &session).await.last_activity_at, t("09:02"), "{kind}: without a word it is a user activity");
     }
     assert_eq!(refused(tenure::input::activity("click")).0, 422);

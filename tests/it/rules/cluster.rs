@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tenure::session::Activity;
-use tenure::store::{CheckOutcome, ListFilter, Registration, StateFilter, SweepPosition};
+use tenure::store::{CheckOutcome, ListFilter, OpenTransaction, Registration, StateFilter, SweepPosition};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::*;
 
@@ -50,17 +51,23 @@ async fn rule_c2_what_a_row_shows() {
     assert_eq!(view(&db, &session).await.place.unwrap().node.as_deref(), Some("node-2"), "the node that last served it");
 
     let active = async || view(&db, &session).await.active;
-    let beat = async |node| db.store.beat(node, None, false, true).await.unwrap().unwrap();
+    let mut control = db.store.control().await.unwrap();
+    let mut beat = async |node| control.poll(node, None, false, true).await.unwrap().unwrap();
+    let open = async |node, id: Uuid, began| {
+        let open = OpenTransaction { session: session.session.id, id, started_at: t(began).timestamp_micros() };
+        db.store.write_transactions(node, &[open]).await.unwrap();
+        id
+    };
     assert!(!active().await, "most sessions show false");
-    let short = db.store.open_transaction(id, first).await.unwrap();
-    let long = db.store.open_transaction(id, second).await.unwrap();
+    let short = open(first, Uuid::from_u128(1), "09:00").await;
+    let long = open(second, Uuid::from_u128(2), "09:00").await;
     assert!(active().await);
     let filter = |active| ListFilter { active: Some(active), limit: 10, ..Default::default() };
     assert_eq!(db.store.list(&filter(true)).await.unwrap().items.len(), 1);
     assert_eq!(db.store.list(&filter(false)).await.unwrap().items.len(), 0);
-    assert!(db.store.close_transaction(id, short).await.unwrap());
+    assert!(db.store.close_transaction(id, short, None).await.unwrap());
     assert!(active().await, "one is still open");
-    assert!(!db.store.close_transaction(id, short).await.unwrap());
+    assert!(!db.store.close_transaction(id, short, None).await.unwrap());
 
     // It lapses with the lease of its node, whatever other nodes do.
     at(&db, "09:00:01.999999").await;
@@ -78,14 +85,14 @@ async fn rule_c2_what_a_row_shows() {
         beat(second).await;
         assert_eq!(active().await, open, "{clock}");
     }
-    let again = db.store.open_transaction(id, first).await.unwrap();
+    let again = open(first, Uuid::from_u128(3), "09:10").await;
     assert!(active().await);
     db.store.unregister_node(first).await.unwrap();
     assert!(!active().await, "a node that leaves takes its transactions with it");
-    assert!(!db.store.close_transaction(id, again).await.unwrap());
-    at(&db, "09:10:00.000001").await;
+    assert!(!db.store.close_transaction(id, again, None).await.unwrap());
+    at(&db, "09:11:00.000001").await;
     db.store.keep_house().await.unwrap();
-    assert!(!db.store.close_transaction(id, long).await.unwrap(), "a lapsed one is cleared away");
+    assert!(!db.store.close_transaction(id, long, None).await.unwrap(), "a lapsed one is cleared away");
 }
 
 #[tokio::test]
@@ -96,7 +103,7 @@ async fn rule_c3_ended_is_ended_everywhere() {
     for _ in 0..20 {
         let new = user().validate().unwrap();
         let session = one.create(&new, ADMIN).await.unwrap();
-        let check = async || two.check(session.token.reveal(), Some(Activity::User), false, ADMIN).await.unwrap();
+        let check = async || two.check(session.token.reveal(), Some(Activity::User), CheckOptions::default(), ADMIN).await.unwrap();
         assert!(matches!(check().await, Verdict::Live(_)));
         let receipt = one.terminate(session.session.id, true, ADMIN).await.unwrap().barrier.unwrap();
         let mut known = [receipt.acknowledged, receipt.waited_out].concat();
@@ -242,11 +249,12 @@ async fn rule_c6_what_a_failure_costs() {
     let dying = db.node("node-1").await;
     let session = dying.create(&user().validate().unwrap(), ADMIN).await.unwrap();
     let token = session.token.reveal();
-    let Verdict::Live(checked) = dying.check(token, Some(Activity::User), true, ADMIN).await.unwrap() else { panic!() };
+    let Verdict::Live(checked) = dying.check(token, Some(Activity::User), CheckOptions { open_transaction: true, ..Default::default() }, ADMIN).await.unwrap() else { panic!() };
     assert!(checked.transaction_id.is_some());
     assert!(view(&db, &session).await.active);
     at(&db, "09:20").await;
-    dying.check(token, Some(Activity::User), false, ADMIN).await.unwrap();
+    dying.check(token, Some(Activity::User), CheckOptions::default(), ADMIN).await.unwrap();
+    dying.flush().await.unwrap();
     // It dies: no drain, nothing said to anybody.
     drop(dying);
     at(&db, "09:49").await;

@@ -15,7 +15,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use sqlx::AssertSqlSafe;
 use tenure::error::{Error, Refusal};
 use tenure::input::CreateSession;
-use tenure::manager::{Checked, Created, Verdict};
+use tenure::manager::{CheckOptions, Checked, Created, Verdict};
 use tenure::session::{Activity, Over, SessionView};
 use tenure::store::{Actor, ListFilter, StateFilter};
 
@@ -55,6 +55,7 @@ async fn at(db: &Db, clock: &str) {
         "with moved as (update tenure_test.stopped set at = '{instant}') insert into tenure.invalidations (kind) values ('g')"
     ))
     .await;
+    db.manager.barrier().await;
 }
 
 /// A sign-in of `abel.tuter` by browser.
@@ -81,7 +82,7 @@ async fn create(db: &Db, new: CreateSession) -> Created {
 }
 
 async fn verdict(db: &Db, session: &Created, activity: Activity) -> Verdict {
-    db.manager.check(session.token.reveal(), Some(activity), false, ADMIN).await.unwrap()
+    db.manager.check(session.token.reveal(), Some(activity), CheckOptions::default(), ADMIN).await.unwrap()
 }
 
 /// A check that must be accepted.

@@ -278,7 +278,7 @@ async fn rule_e3_one_answer_for_everything_unknown() {
     let before = everything(&db).await;
     for token in &unknown {
         for activity in [None, Some(Activity::Passive), Some(Activity::Foreground)] {
-            let answer = db.manager.check(token, activity, false, ADMIN).await.unwrap();
+            let answer = db.manager.check(token, activity, CheckOptions::default(), ADMIN).await.unwrap();
             assert!(matches!(answer, Verdict::Unknown), "{token:?}: {answer:?}");
         }
     }

@@ -108,6 +108,7 @@ impl Db {
             by.num_microseconds().unwrap()
         ))
         .await;
+        self.manager.barrier().await;
     }
 
     /// The database's time.

@@ -1,0 +1,227 @@
+//! The check: from memory while that may be trusted, else from PostgreSQL.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::Manager;
+use crate::cache::Hit;
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::session::{Accepted, Activity, Deadlines, Limits, Over, Session, SessionToken, SessionView, TokenHash, instant};
+use crate::store::{Actor, CheckOutcome, Looked};
+
+/// How long a check waits for its turn at PostgreSQL.
+const TURN: Duration = Duration::from_secs(2);
+
+/// How a check is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CheckOptions {
+    /// Ask PostgreSQL even where memory could answer: for what must not rest on the clocks of two machines.
+    pub strict: bool,
+    /// Open a transaction: the session shows as active until it is closed.
+    pub open_transaction: bool,
+}
+
+/// The answer to an accepted check.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct Checked {
+    /// The session, without node, address and agent. `active` tells of transactions opened through the answering node.
+    pub session: SessionView,
+    /// Whole seconds until it ends without further activity.
+    pub seconds_left: i64,
+    /// Whether to show "Extend your session" now.
+    pub prompt: bool,
+    /// From when to show it.
+    pub prompt_at: Option<chrono::DateTime<chrono::Utc>>,
+    /// Whether activity would move the end.
+    pub can_extend: bool,
+    /// The transaction opened with the check.
+    pub transaction_id: Option<Uuid>,
+}
+
+/// A verdict on a token or session.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It lives.
+    Live(Box<Checked>),
+    /// It is over, for the holder of its token.
+    Over(Box<Over>),
+    /// Unknown.
+    Unknown,
+}
+
+impl Hit {
+    /// Whole seconds until it ends without further activity.
+    pub fn seconds_left(&self) -> i64 {
+        (self.deadlines.expires_at - self.now).max(0) / 1_000_000
+    }
+
+    /// Whether to show "Extend your session" now.
+    pub fn prompt(&self) -> bool {
+        self.prompt_at.is_some_and(|at| at <= self.now)
+    }
+
+    /// The user's name; `None` for guests.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_ref().map(|user| &*user.name)
+    }
+
+    fn session(&self) -> Session {
+        Session {
+            id: self.id,
+            kind: self.timing.kind,
+            user: self.user().map(str::to_owned),
+            device: self.timing.device,
+            remember_me: self.timing.remember_me,
+            residue: self.timing.residue,
+            created_at: instant(self.timing.created_at),
+            last_activity_at: instant(self.last_activity_at),
+            refresh_seconds: self.timing.refresh_seconds,
+            idle_limit_seconds: self.timing.idle_limit_seconds,
+            window_seconds: self.timing.window_seconds,
+            oauth_entity: None,
+            app_state: None,
+            app_state_at: None,
+            node: None,
+            client_address: None,
+            user_agent: None,
+            active: false,
+            ended: None,
+        }
+    }
+}
+
+impl From<Hit> for Checked {
+    fn from(hit: Hit) -> Self {
+        Self {
+            session: SessionView::new(hit.session(), Some(&Limits::from(hit.deadlines))).without_place(),
+            seconds_left: hit.seconds_left(),
+            prompt: hit.prompt(),
+            prompt_at: hit.prompt_at.map(instant),
+            can_extend: Deadlines::can_extend(&hit.deadlines),
+            transaction_id: None,
+        }
+    }
+}
+
+impl From<Accepted> for Checked {
+    fn from(accepted: Accepted) -> Self {
+        Self {
+            session: SessionView::new(accepted.session, Some(&accepted.limits)).without_place(),
+            seconds_left: accepted.seconds_left,
+            prompt: accepted.prompt,
+            prompt_at: accepted.prompt_at,
+            can_extend: accepted.can_extend,
+            transaction_id: None,
+        }
+    }
+}
+
+/// What a check found, before it becomes an answer.
+enum Found {
+    Hit(Hit),
+    Outcome(CheckOutcome),
+}
+
+impl Manager {
+    /// Checks a token from memory and counts the activity; `None` counts as a browser action or API call (A1).
+    ///
+    /// It waits for nothing and allocates nothing. Without an answer, for whatever reason, ask [`Manager::check`]: memory only
+    /// ever accepts.
+    pub fn check_now(&self, token: &str, activity: Option<Activity>) -> Option<Hit> {
+        let (id, hash) = SessionToken::parse(token)?;
+        self.cache.hit(id, &hash, activity.unwrap_or(Activity::User), clock::read())
+    }
+
+    /// Checks a token and counts the activity; `None` counts as a browser action or API call (A1).
+    ///
+    /// # Errors
+    /// Unavailable while PostgreSQL is away and memory cannot answer: that says nothing about the session. Refused with
+    /// `activity_not_for_kind` for an activity that the session's kind does not have.
+    pub async fn check(
+        &self,
+        token: &str,
+        activity: Option<Activity>,
+        options: CheckOptions,
+        actor: Actor<'_>,
+    ) -> Result<Verdict> {
+        let Some((id, hash)) = SessionToken::parse(token) else {
+            return Ok(Verdict::Unknown);
+        };
+        let activity = activity.unwrap_or(Activity::User);
+        let hit = if options.strict { None } else { self.cache.hit(id, &hash, activity, clock::read()) };
+        metrics::counter!("tenure_checks_total", "answered_from" => if hit.is_some() { "memory" } else { "postgresql" }).increment(1);
+        let found = match hit {
+            Some(hit) => Found::Hit(hit),
+            None => self.ask(id, &hash, activity, options.strict, actor).await?,
+        };
+        let (now, mut checked) = match found {
+            Found::Hit(hit) => (hit.now, Checked::from(hit)),
+            Found::Outcome(CheckOutcome::Accepted(accepted)) => (accepted.now.timestamp_micros(), Checked::from(*accepted)),
+            Found::Outcome(outcome) => {
+                // Only for the holder of the right token: anybody else could make this node forget at will.
+                if matches!(outcome, CheckOutcome::Over(_)) {
+                    self.cache.forget(id);
+                }
+                return Ok(self.verdict(outcome));
+            }
+        };
+        if options.open_transaction
+            && let Some(node) = &self.node
+        {
+            checked.transaction_id = Some(self.transactions.open(id, node.id(), now));
+        }
+        checked.session.active |= self.transactions.is_open(id);
+        Ok(Verdict::Live(Box::new(checked)))
+    }
+
+    /// Asks PostgreSQL, in turn with the others.
+    async fn ask(&self, id: Uuid, hash: &TokenHash, activity: Activity, strict: bool, actor: Actor<'_>) -> Result<Found> {
+        let turn = match self.gate.try_acquire() {
+            Ok(turn) => turn,
+            Err(_) => timeout(TURN, self.gate.acquire()).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?,
+        };
+        if !strict && self.cache.trusted(clock::read()) {
+            // Somebody else may have brought it back while this one waited.
+            if let Some(hit) = self.cache.hit(id, hash, activity, clock::read()) {
+                return Ok(Found::Hit(hit));
+            }
+            let load = self.cache.begin_load(id);
+            match self.store.look(id, hash, activity, actor).await? {
+                Looked::Live(loaded) => {
+                    self.cache.finish_load(&load, &loaded, clock::read());
+                    if let Some(hit) = self.cache.hit(id, hash, activity, clock::read()) {
+                        return Ok(Found::Hit(hit));
+                    }
+                }
+                Looked::Uncertain => {}
+                Looked::Concluded(outcome) => return Ok(Found::Outcome(outcome)),
+            }
+        }
+        let outcome = self.store.check_session(id, hash, activity, actor).await?;
+        drop(turn);
+        Ok(Found::Outcome(outcome))
+    }
+
+    pub(super) fn verdict(&self, outcome: CheckOutcome) -> Verdict {
+        match outcome {
+            CheckOutcome::Accepted(accepted) => {
+                let mut checked = Checked::from(*accepted);
+                checked.session.active |= self.transactions.is_open(checked.session.id);
+                Verdict::Live(Box::new(checked))
+            }
+            CheckOutcome::Over(over) => Verdict::Over(over),
+            CheckOutcome::Unknown => Verdict::Unknown,
+        }
+    }
+
+    /// Closes a transaction, through whichever node it was opened; `false` when it is not open.
+    pub async fn close_transaction(&self, session: Uuid, transaction: Uuid) -> Result<bool> {
+        let node = self.node.as_ref().map(|node| node.id());
+        self.transactions.close(&self.store, session, transaction, node).await
+    }
+}

@@ -1,0 +1,26 @@
+//! API keys: who calls.
+
+use std::sync::Arc;
+
+use super::Manager;
+use crate::cache::CachedKey;
+use crate::clock;
+use crate::error::Result;
+use crate::session::TokenHash;
+
+/// An API key that was found.
+pub type Key = Arc<CachedKey>;
+
+impl Manager {
+    /// The key of a digest, from memory while that may be trusted; `None` when there is none.
+    pub async fn key(&self, hash: &TokenHash) -> Result<Option<Key>> {
+        if let Some(key) = self.cache.key(hash, clock::read()) {
+            return Ok(Some(key));
+        }
+        let load = self.cache.begin_key();
+        let Some(record) = self.store.key(hash).await? else { return Ok(None) };
+        let key = Arc::new(CachedKey { id: record.id, name: record.name.into(), role: record.role.into() });
+        self.cache.finish_key(&load, hash, Arc::clone(&key), clock::read());
+        Ok(Some(key))
+    }
+}
