@@ -292,9 +292,10 @@ impl Cache {
         if older.is_none() && entries.len() >= self.capacity {
             return false;
         }
-        let user = found.user.as_ref().map(|(id, name)| {
-            Arc::clone(guarded.people.entry(*id).or_insert_with(|| Arc::new(Person::new(name))))
-        });
+        let user = found
+            .user
+            .as_ref()
+            .map(|(id, name)| Arc::clone(guarded.people.entry(*id).or_insert_with(|| Arc::new(Person::new(name)))));
         let mut entry = Entry::new(found, user, load.generation, trust.life);
         if let Some(older) = older {
             entry.inherit(older);

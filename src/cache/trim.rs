@@ -14,9 +14,9 @@ impl Cache {
         let mut gone = Vec::new();
         let mut kept = Vec::with_capacity(entries.len());
         for (id, entry) in &entries {
-            let over = now.zip(trust.policy(entry.timing.kind)).is_some_and(|(now, policy)| {
-                Deadlines::of(&entry.timing, entry.seen(), policy).expires_at <= now
-            });
+            let over = now
+                .zip(trust.policy(entry.timing.kind))
+                .is_some_and(|(now, policy)| Deadlines::of(&entry.timing, entry.seen(), policy).expires_at <= now);
             if over || entry.life != trust.life || entry.user.as_ref().is_some_and(|user| user.is_dead()) {
                 gone.push(*id);
             } else {

@@ -76,7 +76,9 @@ impl Trust {
     pub(super) fn survived(&self, timing: &Timing, durable: i64, judged: u32) -> bool {
         let mut next = judged;
         for past in self.past.iter().filter(|past| past.generation >= judged) {
-            if past.generation != next || Deadlines::of(timing, durable, &past.policies[timing.kind as usize]).expires_at <= past.until {
+            if past.generation != next
+                || Deadlines::of(timing, durable, &past.policies[timing.kind as usize]).expires_at <= past.until
+            {
                 return false;
             }
             next += 1;

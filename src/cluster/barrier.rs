@@ -102,11 +102,7 @@ pub(super) fn settled(committed: Boot, now: Boot, nodes: Option<&[Applied]>) -> 
     let nodes = nodes.unwrap_or_default();
     let names = |applied: bool| nodes.iter().filter(|node| node.applied == applied).map(|node| node.name.clone()).collect();
     let took = Duration::from_micros((now - committed).max(0).cast_unsigned());
-    Some(Barrier {
-        acknowledged: names(true),
-        waited_out: names(false),
-        took_ms: (took.as_secs_f64() * 1e4).round() / 10.0,
-    })
+    Some(Barrier { acknowledged: names(true), waited_out: names(false), took_ms: (took.as_secs_f64() * 1e4).round() / 10.0 })
 }
 
 async fn serve(store: Store, mut wishes: mpsc::UnboundedReceiver<Wish>) {

@@ -140,7 +140,9 @@ fn read(answer: PollAnswer) -> Result<Polled> {
         .collect();
     let policies = answer
         .policies
-        .map(|policies| PolicySet::try_from(policies).map_err(|policies: Vec<Policy>| Error::failed(format!("{} policies", policies.len()))))
+        .map(|policies| {
+            PolicySet::try_from(policies).map_err(|policies: Vec<Policy>| Error::failed(format!("{} policies", policies.len())))
+        })
         .transpose()?;
     Ok(Polled { rows, policies, now: answer.now })
 }

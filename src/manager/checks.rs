@@ -154,7 +154,8 @@ impl Manager {
         };
         let activity = activity.unwrap_or(Activity::User);
         let hit = if options.strict { None } else { self.cache.hit(id, &hash, activity, clock::read()) };
-        metrics::counter!("tenure_checks_total", "answered_from" => if hit.is_some() { "memory" } else { "postgresql" }).increment(1);
+        metrics::counter!("tenure_checks_total", "answered_from" => if hit.is_some() { "memory" } else { "postgresql" })
+            .increment(1);
         let found = match hit {
             Some(hit) => Found::Hit(hit),
             None => self.ask(id, &hash, activity, options.strict, actor).await?,

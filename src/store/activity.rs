@@ -31,7 +31,7 @@ pub struct OpenTransaction {
 
 impl Store {
     /// Moves the anchors of sessions, given in the order of ids, as [`Law`] says, and answers for each what became of it. A
-    /// session past its deadline does not move (A7). The commit is not waited for: a crash of PostgreSQL may take the batch back.
+    /// session past its deadline does not move (A7), and none moves past the database's own time. The commit is not waited for: a crash of PostgreSQL may take the batch back.
     ///
     /// Rows are locked before they are changed so that locked ones can be skipped: an operator's statement never waits for a
     /// batch that waits for it. The second step finds them by their place in the table, which costs no second descent of the
@@ -54,7 +54,7 @@ impl Store {
                    for update of s skip locked
             ), written as (
                 update tenure.sessions s
-                   set anchor_at = greatest(s.anchor_at, least(greatest(s.anchor_at + make_interval(secs => l.shift), l.low), l.high)),
+                   set anchor_at = greatest(s.anchor_at, least(greatest(s.anchor_at + make_interval(secs => l.shift), l.low), l.high, (select tenure.now()))),
                        node      = $5
                   from locked l, tenure.policies p
                  where s.ctid = l.place

@@ -39,7 +39,8 @@ struct PolicyRow {
 impl Store {
     /// Opens a connection for polls.
     pub async fn control(&self) -> Result<Control> {
-        let options = (*self.pool.connect_options()).clone().options([("synchronous_commit", "off"), ("statement_timeout", "1000")]);
+        let options =
+            (*self.pool.connect_options()).clone().options([("synchronous_commit", "off"), ("statement_timeout", "1000")]);
         let mut connection = PgConnection::connect_with(&options).await?;
         // C23: an address may have moved to a standby.
         if sqlx::query_scalar("/* control_standby */ select pg_is_in_recovery()").fetch_one(&mut connection).await? {
@@ -112,7 +113,13 @@ pub struct Applied {
 impl Control {
     /// Beats, says how far the node has applied and swept, and returns what it has not seen yet, all in one statement and one
     /// snapshot; `None` when the node was fenced and must register anew. Without `applied` no row is asked for.
-    pub async fn poll(&mut self, node: Uuid, applied: Option<&str>, draining: bool, idle_sweep: bool) -> Result<Option<PollAnswer>> {
+    pub async fn poll(
+        &mut self,
+        node: Uuid,
+        applied: Option<&str>,
+        draining: bool,
+        idle_sweep: bool,
+    ) -> Result<Option<PollAnswer>> {
         let row = sqlx::query!(
             r#"/* node_poll */
             with beat as (
@@ -145,7 +152,11 @@ impl Control {
             Ok(PollAnswer {
                 snapshot: row.snapshot,
                 now: row.now.timestamp_micros(),
-                rows: row.rows.into_iter().filter_map(|row| row.chars().next().map(|kind| (kind, row[kind.len_utf8()..].to_owned()))).collect(),
+                rows: row
+                    .rows
+                    .into_iter()
+                    .filter_map(|row| row.chars().next().map(|kind| (kind, row[kind.len_utf8()..].to_owned())))
+                    .collect(),
                 policies: row.policies.map(|Json(rows)| in_order(rows)).transpose()?,
             })
         })

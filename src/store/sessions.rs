@@ -10,7 +10,9 @@ use super::error::retrying;
 use super::rows::{EndedRow, LiveRow, LookRow};
 use super::{Actor, Store};
 use crate::error::{Error, Result};
-use crate::session::{Accepted, Action, Activity, Device, EndReason, Kind, Loaded, Over, Policy, Session, SessionToken, TokenHash, TokenParts};
+use crate::session::{
+    Accepted, Action, Activity, Device, EndReason, Kind, Loaded, Over, Policy, Session, SessionToken, TokenHash, TokenParts,
+};
 
 /// A validated sign-in.
 #[derive(Debug, Clone)]

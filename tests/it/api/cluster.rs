@@ -19,6 +19,7 @@ async fn made_on_one_seen_on_two_ended_on_three_refused_on_one() {
     let body = json!({"token": token});
     let checked = send(api.to(&two, Method::POST, "/v1/sessions/check").json(&body)).await.expect(200);
     shapes::checked(&checked);
+    two.manager.flush().await.unwrap();
     assert_eq!(api.get(&path).await.expect(200)["node"], "node-2", "the node that served it last");
 
     let receipt = send(api.to(&three, Method::DELETE, &path)).await.expect(200);
@@ -58,8 +59,11 @@ async fn a_transaction_belongs_to_its_node() {
     let (session, token) = api.create(&json!({"kind": "guest"})).await;
     let body = json!({"token": token, "transaction": true});
     send(api.to(&two, Method::POST, "/v1/sessions/check").json(&body)).await.expect(200);
-    let active = api.get("/v1/sessions?active=true").await.expect(200);
-    assert_eq!(active["items"][0]["id"], session["id"]);
+    // It is written down once it has lasted a flush interval.
+    let begun = tokio::time::Instant::now();
+    while api.get("/v1/sessions?active=true").await.expect(200)["items"][0]["id"] != session["id"] {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(6), "never shown as active");
+    }
     let nodes = api.get("/v1/nodes").await.expect(200);
     assert_eq!((&nodes["items"][0]["in_flight"], &nodes["items"][1]["in_flight"]), (&json!(0), &json!(1)));
     let mut two = two;

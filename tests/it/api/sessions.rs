@@ -106,10 +106,10 @@ async fn check_counts_opens_transactions_and_tells_why_it_is_over() {
     assert_eq!(counted["prompt"], false);
     assert!((1790..=1800).contains(&counted["seconds_left"].as_i64().unwrap()));
     assert!(at(&counted["session"]["last_activity_at"]) > at(&session["last_activity_at"]));
-    // The clock jumped over the node's lease; its next heartbeat renews it.
+    // Others see it once it has lasted a flush interval.
     let begun = tokio::time::Instant::now();
     while api.get(&format!("/v1/sessions/{id}")).await.expect(200)["active"] == false {
-        assert!(begun.elapsed() < std::time::Duration::from_secs(3), "never shown as active");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(6), "never shown as active");
     }
 
     let close = format!("/v1/sessions/{id}/transactions/{}", counted["transaction_id"].as_str().unwrap());

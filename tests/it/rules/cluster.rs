@@ -103,7 +103,8 @@ async fn rule_c3_ended_is_ended_everywhere() {
     for _ in 0..20 {
         let new = user().validate().unwrap();
         let session = one.create(&new, ADMIN).await.unwrap();
-        let check = async || two.check(session.token.reveal(), Some(Activity::User), CheckOptions::default(), ADMIN).await.unwrap();
+        let check =
+            async || two.check(session.token.reveal(), Some(Activity::User), CheckOptions::default(), ADMIN).await.unwrap();
         assert!(matches!(check().await, Verdict::Live(_)));
         let receipt = one.terminate(session.session.id, true, ADMIN).await.unwrap().barrier.unwrap();
         let mut known = [receipt.acknowledged, receipt.waited_out].concat();
@@ -249,9 +250,14 @@ async fn rule_c6_what_a_failure_costs() {
     let dying = db.node("node-1").await;
     let session = dying.create(&user().validate().unwrap(), ADMIN).await.unwrap();
     let token = session.token.reveal();
-    let Verdict::Live(checked) = dying.check(token, Some(Activity::User), CheckOptions { open_transaction: true, ..Default::default() }, ADMIN).await.unwrap() else { panic!() };
-    assert!(checked.transaction_id.is_some());
-    assert!(view(&db, &session).await.active);
+    let Verdict::Live(checked) = dying
+        .check(token, Some(Activity::User), CheckOptions { open_transaction: true, ..Default::default() }, ADMIN)
+        .await
+        .unwrap()
+    else {
+        panic!()
+    };
+    assert!(checked.transaction_id.is_some() && checked.session.active);
     at(&db, "09:20").await;
     dying.check(token, Some(Activity::User), CheckOptions::default(), ADMIN).await.unwrap();
     dying.flush().await.unwrap();
