@@ -152,7 +152,7 @@ const SUMS: [(&str, usize, &str); 16] = [
     ("src/session/limits.rs", 1, "the twin of tenure.limits, and the prompt before its idle deadline"),
     ("src/session/mark.rs", 1, "the twin of tenure.counted_anchor: how far refreshes move an anchor"),
     ("src/cache.rs", 1, "how close to a deadline memory may judge"),
-    ("src/store/activity.rs", 2, "how a mark moves the anchor; when a transaction lapses"),
+    ("src/store/activity.rs", 3, "how a mark moves the anchor; when a transaction lapses"),
     ("src/clock.rs", 1, "the parts of the machine's clock"),
     ("src/cache/trust.rs", 0, "durations of leases only"),
     ("src/store/list.rs", 2, "bounds of filters: ids of a millisecond, idle since so many minutes"),
