@@ -337,8 +337,9 @@ impl Cache {
         self.trust.store(Arc::new(trust));
     }
 
-    /// Another node found this one silent: it must register anew, and knows nothing.
-    pub fn fenced(&self) {
+    /// Stops trusting anything until the next poll: the node is leaving the registry, or another one found it silent, and no
+    /// barrier waits for it any more.
+    pub fn distrust(&self) {
         let mut guarded = self.guard();
         let mut trust = Trust::clone(&self.trust.load());
         self.empty(&mut guarded, &mut trust);

@@ -35,4 +35,5 @@ pub mod session;
 pub mod store;
 
 pub use error::{Error, Refusal, Result};
-pub use manager::Manager;
+pub use manager::{CheckOptions, Manager, NodeOptions, Verdict};
+pub use store::{ConnectSettings, Registration, Store};

@@ -138,6 +138,8 @@ impl Manager {
         for work in running {
             let _ = work.await;
         }
+        // A barrier no longer waits for a node that has left, so it must have stopped trusting its memory.
+        self.cache.distrust();
         if let Some(node) = &self.node {
             node.leave(&self.store).await?;
         }

@@ -72,7 +72,7 @@ impl Transactions {
             let mut open = self.open_ones();
             open.retain(|_, open| now - open.since < LAPSE);
             open.iter()
-                .filter(|(_, open)| !open.written && now - open.since >= FLUSH.as_micros().cast_signed() as i64)
+                .filter(|(_, open)| !open.written && u128::from((now - open.since).unsigned_abs()) >= FLUSH.as_micros())
                 .map(|(id, open)| OpenTransaction { session: open.session, id: *id, started_at: open.started_at })
                 .collect()
         };

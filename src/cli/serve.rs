@@ -12,7 +12,7 @@ use super::database::Database;
 use super::output::note;
 use super::{Failure, Global};
 use crate::input;
-use crate::manager::Manager;
+use crate::manager::{Manager, NodeOptions};
 use crate::server;
 use crate::store::{ConnectSettings, Registration, Store};
 
@@ -27,6 +27,9 @@ pub(super) struct ServeArgs {
     /// Connections to PostgreSQL, 2 to 200.
     #[arg(long, env = "TENURE_CONNECTIONS", default_value_t = 10)]
     connections: u32,
+    /// Sessions this node remembers at most, 0 to 100,000,000; each takes some 200 bytes. Checks of further ones ask PostgreSQL.
+    #[arg(long, env = "TENURE_REMEMBERED_SESSIONS", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
+    remembered_sessions: u32,
     /// Address that other nodes and the console show; the listening address when left out.
     #[arg(long, env = "TENURE_ADVERTISE", value_name = "URL")]
     advertise: Option<String>,
@@ -67,7 +70,9 @@ async fn node(
     // Before it registers: from then on a signal has to take it out of the registry again.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Output)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Output)?;
-    let manager = Manager::start(store, Registration { name: name.clone(), address: Some(advertised) }).await?;
+    let registration = Registration { name: name.clone(), address: Some(advertised) };
+    let options = NodeOptions { remembered_sessions: args.remembered_sessions as usize, ..NodeOptions::default() };
+    let manager = Manager::start_with(store, registration, options).await?;
     note(&format!("tenure: node {name} listens on http://{address}"));
     let stop = async move {
         tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }

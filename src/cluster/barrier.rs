@@ -53,9 +53,9 @@ struct Waiter {
 impl Barriers {
     /// Starts the task; it ends with its last handle.
     pub fn start(store: Store) -> Self {
-        let (wishes, wished) = mpsc::unbounded_channel();
-        tokio::spawn(serve(store, wished));
-        Self(wishes)
+        let (sender, wishes) = mpsc::unbounded_channel();
+        tokio::spawn(serve(store, wishes));
+        Self(sender)
     }
 
     /// Hints the nodes to poll and waits for none.
@@ -106,9 +106,9 @@ pub(super) fn settled(committed: Boot, now: Boot, nodes: Option<&[Applied]>) -> 
 }
 
 async fn serve(store: Store, mut wishes: mpsc::UnboundedReceiver<Wish>) {
-    let mut wished = Vec::new();
-    while wishes.recv_many(&mut wished, usize::MAX).await > 0 {
-        let waiters: Vec<Waiter> = wished.drain(..).filter_map(Wish::waiter).collect();
+    let mut together = Vec::new();
+    while wishes.recv_many(&mut together, usize::MAX).await > 0 {
+        let waiters: Vec<Waiter> = together.drain(..).filter_map(Wish::waiter).collect();
         // Beside the next ones: a dead node must not make them wait for one another.
         tokio::spawn(wait(store.clone(), waiters));
         sleep(GATHER).await;

@@ -79,7 +79,7 @@ impl Node {
 
     /// Registers anew: another node found this one silent, so nothing it knows counts any more.
     pub(super) async fn rejoin(&self, store: &Store) -> Result<()> {
-        self.cache.fenced();
+        self.cache.distrust();
         let id = store.register_node(&self.registration).await?;
         tracing::warn!(%id, "this node was fenced as silent and has registered anew");
         self.id.store(Arc::new(id));

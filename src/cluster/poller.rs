@@ -39,7 +39,7 @@ impl Node {
         }
         let mut poller = Poller { store, node: self, connection: None, applied: None };
         let mut failing = false;
-        while !*stop.borrow() {
+        loop {
             // What was applied is told at once: somebody may be waiting for it.
             let news = match poller.poll().await {
                 Ok(news) => {
@@ -55,12 +55,13 @@ impl Node {
                     false
                 }
             };
-            if !news {
-                tokio::select! {
-                    () = sleep(POLL) => {}
-                    () = hint.notified(), if !failing => {}
-                    _ = stop.wait_for(|stop| *stop) => {}
-                }
+            let pause = if news { Duration::ZERO } else { POLL };
+            tokio::select! {
+                biased;
+                // Said, or nobody is left to say it.
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = hint.notified(), if !failing => {}
+                () = sleep(pause) => {}
             }
         }
     }

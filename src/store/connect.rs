@@ -24,6 +24,13 @@ pub struct ConnectSettings {
     pub allow_lossy: bool,
 }
 
+impl ConnectSettings {
+    /// Settings of a node of this name, with 10 connections and no concession.
+    pub fn new(url: impl Into<String>, node: impl Into<String>) -> Self {
+        Self { url: url.into(), connections: 10, node: Some(node.into()), allow_plaintext: false, allow_lossy: false }
+    }
+}
+
 /// Why no connection was made; the URL, which may hold a password, is never part of it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {

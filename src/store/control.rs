@@ -64,27 +64,24 @@ impl Store {
     }
 
     /// Hints all nodes to poll, and returns a transaction begun after the call: a node that has applied a snapshot which shows
-    /// it has applied everything committed before. A statement of its own, because a full queue fails the transaction that
-    /// carries the hint; then it is left out.
+    /// it has applied everything committed before. A statement of its own, because a full queue of notifications fails the
+    /// transaction that carries the hint; then it is left out.
     pub async fn mark(&self) -> Result<String> {
         let hinted = sqlx::query_scalar!(
             r#"/* barrier_mark */ select pg_current_xact_id()::text as "xid!" from (select tenure.wake() offset 0) w"#
         )
         .fetch_one(&self.pool)
         .await;
-        match hinted {
-            Ok(xid) => Ok(xid),
-            Err(error) => {
-                metrics::counter!("tenure_wake_failures_total").increment(1);
-                tracing::warn!(%error, "nodes could not be woken; they will learn of the change within half a second");
-                // Looking at the queue frees it once its slowest reader is gone (a full one stays full otherwise).
-                Ok(sqlx::query_scalar!(
-                    r#"/* barrier_mark_silently */ select pg_current_xact_id()::text as "xid!" from (select pg_notification_queue_usage() offset 0) q"#
-                )
-                .fetch_one(&self.pool)
-                .await?)
-            }
-        }
+        let Err(sqlx::Error::Database(error)) = hinted else { return Ok(hinted?) };
+        metrics::counter!("tenure_wake_failures_total").increment(1);
+        tracing::warn!(%error, "nodes cannot be woken; they learn of changes within half a second");
+        // Looking at a full queue frees what its slowest reader held back, once that one is gone.
+        Ok(sqlx::query_scalar!(
+            r#"/* barrier_mark_silently */
+            select pg_current_xact_id()::text as "xid!" from (select pg_notification_queue_usage() offset 0) q"#
+        )
+        .fetch_one(&self.pool)
+        .await?)
     }
 
     /// Every node that counts, and whether it has applied a transaction.
