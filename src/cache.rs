@@ -235,12 +235,15 @@ impl Cache {
             }
             entry.judged.store(trust.generation, Ordering::Relaxed);
         }
+        let movement = Movement::of(activity, timing, policy);
         let known = Deadlines::of(timing, durable, policy);
-        let margin = WRITE_THROUGH.max(i64::from(policy.prompt_seconds) * 1_000_000);
+        // Another node may know of later activity, and whether to prompt depends on it; not so once the anchor is now.
+        let lead = if movement == Movement::ToNow { 0 } else { i64::from(policy.prompt_seconds) * 1_000_000 };
+        let margin = WRITE_THROUGH.max(lead);
         if now >= known.expires_at || known.idle.is_some_and(|idle| now >= idle.saturating_sub(margin)) || !Mark::holds(now) {
             return None;
         }
-        let marked = entry.record(Movement::of(activity, timing, policy), now);
+        let marked = entry.record(movement, now);
         if marked == Marked::Closed {
             return None;
         }

@@ -64,11 +64,12 @@ impl Store {
     }
 
     /// Hints all nodes to poll, and returns a transaction begun after the call: a node that has applied a snapshot which shows
-    /// it has applied everything committed before. A statement of its own, because a full queue of notifications fails the
+    /// it has applied everything committed before. Nothing waits for the disk: losing the mark costs time only. A statement of its own, because a full queue of notifications fails the
     /// transaction that carries the hint; then it is left out.
     pub async fn mark(&self) -> Result<String> {
         let hinted = sqlx::query_scalar!(
-            r#"/* barrier_mark */ select pg_current_xact_id()::text as "xid!" from (select tenure.wake() offset 0) w"#
+            r#"/* barrier_mark */ select pg_current_xact_id()::text as "xid!"
+              from (select tenure.wake(), set_config('synchronous_commit', 'off', true) offset 0) w"#
         )
         .fetch_one(&self.pool)
         .await;

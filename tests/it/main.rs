@@ -20,4 +20,5 @@ mod races;
 mod rules;
 mod scale;
 mod schema_rules;
+mod soak;
 mod support;
