@@ -197,8 +197,8 @@ impl Cache {
     }
 
     /// Whether a load could be remembered now.
-    pub fn trusted(&self, reading: Reading) -> bool {
-        self.trust.load().now(reading).is_some()
+    pub fn is_open(&self, reading: Reading) -> bool {
+        self.trust.load().now(reading).is_some() && self.entries.len() < self.capacity
     }
 
     /// The database's time as this node knows it, microseconds since 1970; `None` without a lease.

@@ -186,7 +186,7 @@ impl Manager {
             Ok(turn) => turn,
             Err(_) => timeout(TURN, self.gate.acquire()).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?,
         };
-        if !strict && self.cache.trusted(clock::read()) {
+        if !strict && self.cache.is_open(clock::read()) {
             // Somebody else may have brought it back while this one waited.
             if let Some(hit) = self.cache.hit(id, hash, activity, clock::read()) {
                 return Ok(Found::Hit(hit));
