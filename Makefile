@@ -4,8 +4,9 @@
 CARGO         ?= cargo
 SECONDS_SHOWN ?= 20
 TEST_FLAGS    ?=
+CHAOS_FLAGS   ?= --seconds 600
 
-.PHONY: help demo test test-long check bench prepare db postgres lint docs
+.PHONY: help demo test test-long check bench chaos prepare db postgres lint docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ check: lint docs test ## What CI runs
 
 bench: postgres ## Compare with peers in one run and print ratios
 	$(CARGO) bench --locked --features test-util
+
+chaos: postgres ## Ten minutes of faults under full load, judged answer by answer; CHAOS_FLAGS="--seed 7" replays a schedule
+	$(CARGO) test --locked --release --test chaos -- $(CHAOS_FLAGS)
 
 prepare: postgres ## Describe every SQL statement anew into .sqlx
 	scripts/prepare.sh

@@ -1,0 +1,85 @@
+//! Carries out the schedule. Faults overlap as drawn; only PostgreSQL itself has one at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::clock::now;
+use crate::link::State;
+use crate::postgres::Failure;
+use crate::schedule::{Fault, Kind};
+use crate::world::World;
+
+/// How late a slow link delivers.
+const SLOW: Duration = Duration::from_millis(80);
+/// How far a wall clock steps, microseconds.
+const STEP: i64 = 5 * 60 * 1_000_000;
+
+/// Lets every fault of the schedule happen at its time, and returns when all is whole again.
+pub async fn run(world: &Arc<World>, faults: Vec<Fault>) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut going = JoinSet::new();
+    for fault in faults {
+        sleep_until(begun + fault.at).await;
+        if world.is_over() {
+            break;
+        }
+        let world = Arc::clone(world);
+        going.spawn(async move { happen(&world, fault).await });
+    }
+    while let Some(done) = going.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+async fn happen(world: &Arc<World>, fault: Fault) -> Result<(), Failure> {
+    let node = &world.nodes[fault.node];
+    let place = fault.kind.is_of_a_node().then_some(fault.node);
+    let trouble = world.history().trouble(fault.kind, place, now());
+    match fault.kind {
+        Kind::KillNode => {
+            node.kill().await;
+            // What could still be lost was lost by now; the node is merely away for a while.
+            let dead = now();
+            sleep(fault.lasts).await;
+            node.start(world, world.options.seed ^ dead)?;
+            world.history().healed(trouble, dead);
+        }
+        Kind::StopNode => {
+            let stopped = node.signal(Signal::STOP, None);
+            sleep(fault.lasts).await;
+            node.signal(Signal::CONT, stopped);
+        }
+        Kind::KillPostgres => world.postgres.crash(fault.variant, fault.lasts).await?,
+        Kind::RestartPostgres => world.postgres.restart(fault.lasts).await?,
+        Kind::Cut => {
+            node.link.set(State::Down);
+            sleep(fault.lasts).await;
+            node.link.set(State::Up);
+        }
+        Kind::HalfOpen => {
+            node.link.set(State::Frozen);
+            sleep(fault.lasts).await;
+            // The route comes back and delivers what waited, or the connections turn out to be dead.
+            if fault.variant.is_multiple_of(2) {
+                node.link.set(State::Down);
+                sleep(Duration::from_millis(20)).await;
+            }
+            node.link.set(State::Up);
+        }
+        Kind::Delay => {
+            node.link.set(State::Slow(SLOW));
+            sleep(fault.lasts).await;
+            node.link.set(State::Up);
+        }
+        Kind::StepClock => node.tell(&format!("step {}", if fault.variant.is_multiple_of(2) { STEP } else { -STEP })),
+    }
+    if fault.kind != Kind::KillNode {
+        world.history().healed(trouble, now());
+    }
+    Ok(())
+}
