@@ -173,7 +173,7 @@ fn early(history: &History, number: usize, token: &Token, drift: Micros) -> Opti
     if session.ending.invoked.min(token.retiring.invoked).min(lock_out) <= rejected {
         return None;
     }
-    let kept = session.kept(rejected, &history.troubles);
+    let kept = session.kept(rejected, &history.troubles, &history.guest_limits);
     if !may_be_due(history, session.limit, kept, rejected + STAMPS + drift) {
         return found(format!(
             "{} after activity on record, before any limit, and nobody had asked to end it",

@@ -13,8 +13,17 @@ use crate::postgres::Failure;
 use crate::schedule::{Fault, Kind};
 use crate::world::World;
 
-/// How late a slow link delivers.
-const SLOW: Duration = Duration::from_millis(80);
+/// How late a slow link delivers, by variant: within the patience of a poll, at its edge, and beyond it.
+const SLOW: [Duration; 6] = [
+    Duration::from_millis(20),
+    Duration::from_millis(80),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(700),
+    Duration::from_millis(1_100),
+];
+/// How long a link is slow before it freezes, in some variants: its last answers are old when they arrive.
+const SLOWING: Duration = Duration::from_millis(1_500);
 /// How far a wall clock steps, microseconds.
 const STEP: i64 = 5 * 60 * 1_000_000;
 
@@ -37,8 +46,12 @@ pub async fn run(world: &Arc<World>, faults: Vec<Fault>) -> Result<(), Failure> 
 }
 
 async fn happen(world: &Arc<World>, fault: Fault) -> Result<(), Failure> {
-    let node = &world.nodes[fault.node];
-    let place = fault.kind.is_of_a_node().then_some(fault.node);
+    // A link that is broken already goes on as it was begun: the fault takes the next one.
+    let of_a_link = matches!(fault.kind, Kind::Cut | Kind::HalfOpen | Kind::Delay);
+    let nodes = (0..world.nodes.len()).map(|step| (fault.node + step) % world.nodes.len());
+    let place = nodes.into_iter().find(|place| !of_a_link || world.nodes[*place].link.is_up()).unwrap_or(fault.node);
+    let node = &world.nodes[place];
+    let place = fault.kind.is_of_a_node().then_some(place);
     let trouble = world.history().trouble(fault.kind, place, now());
     match fault.kind {
         Kind::KillNode => {
@@ -62,6 +75,10 @@ async fn happen(world: &Arc<World>, fault: Fault) -> Result<(), Failure> {
             node.link.set(State::Up);
         }
         Kind::HalfOpen => {
+            if fault.variant >= 4 {
+                node.link.set(State::Slow(SLOW[4]));
+                sleep(SLOWING).await;
+            }
             node.link.set(State::Frozen);
             sleep(fault.lasts).await;
             // The route comes back and delivers what waited, or the connections turn out to be dead.
@@ -72,7 +89,7 @@ async fn happen(world: &Arc<World>, fault: Fault) -> Result<(), Failure> {
             node.link.set(State::Up);
         }
         Kind::Delay => {
-            node.link.set(State::Slow(SLOW));
+            node.link.set(State::Slow(SLOW[usize::from(fault.variant) % SLOW.len()]));
             sleep(fault.lasts).await;
             node.link.set(State::Up);
         }

@@ -147,8 +147,8 @@ pub struct GuestLimit {
     pub from: Micros,
     /// Until a later change was acknowledged.
     pub to: Micros,
-    /// Whether it was acknowledged itself.
-    pub acknowledged: bool,
+    /// When it was acknowledged itself.
+    pub acknowledged: Micros,
 }
 
 /// Answers in all.
@@ -250,7 +250,7 @@ impl History {
         if last > 0 {
             session.span(Span { from, to, sure: true });
             session.marks.push(Mark { invoked: last, answered: to, node });
-            session.settle(to.saturating_sub(SETTLED), &self.troubles);
+            session.settle(to.saturating_sub(SETTLED), &self.troubles, &self.guest_limits);
         }
         let (from, to) = tally.perhaps;
         if to > 0 {
@@ -293,16 +293,16 @@ impl History {
 
     /// The guests' limit is about to change; the number of the change.
     pub fn limiting(&mut self, limit: Micros, at: Micros) -> usize {
-        self.guest_limits.push(GuestLimit { limit, from: at, to: Micros::MAX, acknowledged: false });
+        self.guest_limits.push(GuestLimit { limit, from: at, to: Micros::MAX, acknowledged: Micros::MAX });
         self.guest_limits.len() - 1
     }
 
     /// The change was acknowledged: what was in force before is so no more, unless an unanswered change may yet come late.
     pub fn limited(&mut self, change: usize, at: Micros) {
         let invoked = self.guest_limits[change].from;
-        self.guest_limits[change].acknowledged = true;
+        self.guest_limits[change].acknowledged = at;
         for earlier in &mut self.guest_limits[..change] {
-            if earlier.acknowledged || earlier.from + AFTERMATH < invoked {
+            if earlier.acknowledged < Micros::MAX || earlier.from + AFTERMATH < invoked {
                 earlier.to = earlier.to.min(at);
             }
         }
@@ -337,20 +337,29 @@ impl Session {
     }
 
     /// Forgets the marks from before an instant that no fault to come can reach any more, and keeps the best of them.
-    fn settle(&mut self, before: Micros, troubles: &[Trouble]) {
+    fn settle(&mut self, before: Micros, troubles: &[Trouble], limits: &[GuestLimit]) {
         if self.marks.len() < 32 {
             return;
         }
-        let best =
-            self.marks.iter().filter(|mark| mark.answered < before && mark.is_kept(troubles)).map(|mark| mark.invoked).max();
+        let kept = |mark: &&Mark| mark.answered < before && self.keeps(mark, troubles, limits);
+        let best = self.marks.iter().filter(kept).map(|mark| mark.invoked).max();
         self.settled = self.settled.max(best.unwrap_or(0));
         self.marks.retain(|mark| mark.answered >= before);
     }
 
     /// The latest activity until an instant that is on record for certain.
-    pub fn kept(&self, until: Micros, troubles: &[Trouble]) -> Micros {
-        let kept = self.marks.iter().filter(|mark| mark.invoked <= until && mark.is_kept(troubles));
+    pub fn kept(&self, until: Micros, troubles: &[Trouble], limits: &[GuestLimit]) -> Micros {
+        let kept = self.marks.iter().filter(|mark| mark.invoked <= until && self.keeps(mark, troubles, limits));
         kept.map(|mark| mark.invoked).max().unwrap_or(0).max(self.settled)
+    }
+
+    /// Whether an activity is on record for certain. A change of a limit judges by what is on record at that moment, and the last
+    /// activity may not be yet (A11).
+    fn keeps(&self, mark: &Mark, troubles: &[Trouble], limits: &[GuestLimit]) -> bool {
+        let amid =
+            |change: &GuestLimit| mark.answered + LOST >= change.from && mark.invoked <= change.acknowledged.min(change.to);
+        let judged = self.limit == Limit::Guest && limits.iter().skip(1).any(amid);
+        !judged && mark.is_kept(troubles)
     }
 }
 

@@ -42,6 +42,11 @@ impl Link {
         Ok(Self { url, state })
     }
 
+    /// Whether it works.
+    pub fn is_up(&self) -> bool {
+        *self.state.borrow() == State::Up
+    }
+
     /// Changes what it does.
     pub fn set(&self, state: State) {
         self.state.send_replace(state);

@@ -113,9 +113,7 @@ async fn run(options: &Options) -> Result<bool, Failure> {
     });
     let stopped_early = watch(&world, &mut broken).await?;
     world.over.store(true, Ordering::Relaxed);
-    if !stopped_early {
-        broken.await??;
-    }
+    broken.await??;
     for task in load {
         task.await?;
     }

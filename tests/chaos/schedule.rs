@@ -10,6 +10,11 @@ use rand::{Rng, RngExt, SeedableRng};
 /// Load without faults, at the beginning and for healing at the end.
 const CALM: Duration = Duration::from_secs(4);
 
+/// From here on a run cuts a node off for so long that the others find it dead and fence it.
+const LONG_RUN: Duration = Duration::from_mins(4);
+/// That long.
+const LONG_CUT: Duration = Duration::from_secs(70);
+
 /// What breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -111,7 +116,9 @@ pub fn draw(seed: u64, time: Duration, nodes: usize) -> Vec<Fault> {
             return faults;
         }
         let Some(kind) = kinds.pop() else { return faults };
-        let lasts = lasting(kind, &mut random).min(end.saturating_sub(at) + CALM / 2);
+        let long = kind == Kind::Cut && time >= LONG_RUN && random.random_range(0..4) == 0;
+        let lasts = if long { LONG_CUT } else { lasting(kind, &mut random) };
+        let lasts = lasts.min(end.saturating_sub(at) + CALM / 2);
         faults.push(Fault { at, kind, node: random.random_range(0..nodes), lasts, variant: random.random_range(0..6) });
         at += Duration::from_millis(random.random_range(mean / 2..=mean * 3 / 2 - mean / 20));
     }
