@@ -8,22 +8,26 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::now;
-use crate::link::State;
+use crate::link::{Share, State};
 use crate::postgres::Failure;
 use crate::schedule::{Fault, Kind};
 use crate::world::World;
 
-/// How late a slow link delivers, by variant: within the patience of a poll, at its edge, and beyond it.
+/// How late a slow link delivers, by variant: within the patience of a poll, and beyond it.
 const SLOW: [Duration; 6] = [
     Duration::from_millis(20),
     Duration::from_millis(80),
     Duration::from_millis(200),
     Duration::from_millis(400),
-    Duration::from_millis(700),
     Duration::from_millis(1_100),
+    Duration::from_millis(300),
 ];
 /// How long a link is slow before it freezes, in some variants: its last answers are old when they arrive.
-const SLOWING: Duration = Duration::from_millis(1_500);
+const SLOWING: Duration = Duration::from_millis(2_500);
+/// How slow: there and back still within the patience of a poll.
+const SLOWLY: Duration = Duration::from_millis(400);
+/// A fault that takes so much longer to heal than it should is worth a line.
+const SLOW_HEALING: Duration = Duration::from_secs(4);
 /// How far a wall clock steps, microseconds.
 const STEP: i64 = 5 * 60 * 1_000_000;
 
@@ -52,6 +56,8 @@ async fn happen(world: &Arc<World>, fault: Fault) -> Result<(), Failure> {
     let place = nodes.into_iter().find(|place| !of_a_link || world.nodes[*place].link.is_up()).unwrap_or(fault.node);
     let node = &world.nodes[place];
     let place = fault.kind.is_of_a_node().then_some(place);
+    let begun = Instant::now();
+    let share = if fault.variant % 3 == 1 { Share::Half } else { Share::All };
     let trouble = world.history().trouble(fault.kind, place, now());
     match fault.kind {
         Kind::KillNode => {
@@ -75,11 +81,11 @@ async fn happen(world: &Arc<World>, fault: Fault) -> Result<(), Failure> {
             node.link.set(State::Up);
         }
         Kind::HalfOpen => {
-            if fault.variant >= 4 {
-                node.link.set(State::Slow(SLOW[4]));
+            if fault.variant >= 3 {
+                node.link.set(State::Slow(SLOWLY, Share::All));
                 sleep(SLOWING).await;
             }
-            node.link.set(State::Frozen);
+            node.link.set(State::Frozen(share));
             sleep(fault.lasts).await;
             // The route comes back and delivers what waited, or the connections turn out to be dead.
             if fault.variant.is_multiple_of(2) {
@@ -89,7 +95,7 @@ async fn happen(world: &Arc<World>, fault: Fault) -> Result<(), Failure> {
             node.link.set(State::Up);
         }
         Kind::Delay => {
-            node.link.set(State::Slow(SLOW[usize::from(fault.variant) % SLOW.len()]));
+            node.link.set(State::Slow(SLOW[usize::from(fault.variant) % SLOW.len()], share));
             sleep(fault.lasts).await;
             node.link.set(State::Up);
         }
@@ -97,6 +103,10 @@ async fn happen(world: &Arc<World>, fault: Fault) -> Result<(), Failure> {
     }
     if fault.kind != Kind::KillNode {
         world.history().healed(trouble, now());
+    }
+    let took = begun.elapsed();
+    if took > fault.lasts + SLOW_HEALING {
+        eprintln!("chaos: {}: whole again only after {:.1} s", fault.kind.words(), took.as_secs_f64());
     }
     Ok(())
 }

@@ -15,11 +15,41 @@ pub enum State {
     /// Carries bytes.
     Up,
     /// Carries them late.
-    Slow(Duration),
+    Slow(Duration, Share),
     /// Hangs up on everyone, at once.
     Down,
     /// Takes bytes and delivers none, as a dropped route does.
-    Frozen,
+    Frozen(Share),
+}
+
+/// Which connections are hit. When only some are, a load may come back long after a poll has told of what ended meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// All of them.
+    All,
+    /// Every other one.
+    Half,
+}
+
+impl Share {
+    fn hits(self, connection: u64) -> bool {
+        self == Self::All || connection.is_multiple_of(2)
+    }
+}
+
+impl State {
+    fn freezes(self, connection: u64) -> bool {
+        matches!(self, Self::Frozen(share) if share.hits(connection))
+    }
+
+    /// How long it holds bytes of a connection back; `None` when it does not carry them at all.
+    fn delay(self, connection: u64) -> Option<Duration> {
+        match self {
+            Self::Slow(by, share) if share.hits(connection) => Some(by),
+            Self::Down => None,
+            _ => Some(Duration::ZERO),
+        }
+    }
 }
 
 /// The link.
@@ -54,7 +84,7 @@ impl Link {
 }
 
 async fn accept(listener: TcpListener, server: SocketAddr, state: watch::Receiver<State>) {
-    loop {
+    for connection in 0.. {
         let Ok((client, _)) = listener.accept().await else { continue };
         if *state.borrow() == State::Down {
             continue;
@@ -63,13 +93,13 @@ async fn accept(listener: TcpListener, server: SocketAddr, state: watch::Receive
         let Ok(server) = TcpStream::connect(server).await else { continue };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-        tokio::spawn(pump(from_client, to_server, state.clone()));
-        tokio::spawn(pump(from_server, to_client, state.clone()));
+        tokio::spawn(pump(from_client, to_server, state.clone(), connection));
+        tokio::spawn(pump(from_server, to_client, state.clone(), connection));
     }
 }
 
 /// Carries one direction. What was taken while frozen is delivered after a thaw, even when its sender has gone.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>, connection: u64) {
     let mut buffer = vec![0; 16 * 1024];
     let mut watched = state.clone();
     loop {
@@ -78,11 +108,11 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch:
             _ = watched.wait_for(|state| *state == State::Down) => return,
         };
         let Ok(count @ 1..) = read else { return };
-        let now = state.wait_for(|state| *state != State::Frozen).await.map(|state| *state);
-        match now {
-            Ok(State::Up) => {}
-            Ok(State::Slow(by)) => sleep(by).await,
-            _ => return,
+        let Ok(now) = state.wait_for(|state| !state.freezes(connection)).await.map(|state| *state) else { return };
+        match now.delay(connection) {
+            Some(Duration::ZERO) => {}
+            Some(delay) => sleep(delay).await,
+            None => return,
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;

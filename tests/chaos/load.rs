@@ -29,7 +29,7 @@ const OPERATORS: usize = 8;
 /// How long a refused token is still checked: long enough for any lease to have lapsed several times.
 const WATCHED_ON: u64 = 6 * SECOND;
 /// Rates aim at so much more than the goal, because faults take their share.
-const SURPLUS: f64 = 1.15;
+const SURPLUS: f64 = 1.2;
 
 /// Starts everything that makes load; each task ends when the load is over.
 pub async fn start(world: &Arc<World>, offset: (i64, u64)) -> Result<Vec<JoinHandle<()>>, Failure> {

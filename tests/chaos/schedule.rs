@@ -134,7 +134,7 @@ fn lasting(kind: Kind, random: &mut impl Rng) -> Duration {
             _ => between(2_500, 10_000),
         },
         Kind::KillPostgres | Kind::RestartPostgres => between(0, 1_500),
-        Kind::Cut => between(0, 2_500),
+        Kind::Cut => between(0, 4_000),
         Kind::HalfOpen => between(1_000, 8_000),
         Kind::Delay => between(1_000, 6_000),
         Kind::StepClock => Duration::ZERO,
