@@ -14,6 +14,9 @@ use crate::nodes::Node;
 use crate::options::Options;
 use crate::postgres::Postgres;
 
+/// The last so many tokens are young.
+const YOUNG: usize = 12;
+
 /// What is done with a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
@@ -154,9 +157,15 @@ impl World {
         Some(drawn.clone())
     }
 
-    /// Any token that nobody has begun to end.
+    /// Any token that nobody has begun to end; often a young one, which no node remembers yet.
     pub fn victim(&self, random: &mut StdRng) -> Option<InUse> {
-        (0..8).find_map(|_| self.any(random).filter(|entry| !entry.doomed && entry.used != Use::Watched))
+        let pool = self.pool();
+        let youngest = pool.entries.len().saturating_sub(YOUNG);
+        (0..8).find_map(|_| {
+            let from = if random.random_range(0..2) == 0 { youngest } else { 0 };
+            let entry = pool.entries.get(random.random_range(from..pool.entries.len().max(from + 1)))?;
+            (!entry.doomed && entry.used != Use::Watched).then(|| entry.clone())
+        })
     }
 
     /// The tokens of a user.

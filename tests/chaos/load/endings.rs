@@ -27,6 +27,10 @@ pub(super) async fn run(world: Arc<World>, users: Arc<Users>, mut random: StdRng
     while !world.is_over() {
         pause(&mut random, 100, 700).await;
         let Some(victim) = world.victim(&mut random) else { continue };
+        world.doom(victim.number);
+        // Nodes begin to look at it; at times long enough for a slow link to have a load of it under way.
+        let looking = if random.random_range(0..2) == 0 { 0 } else { 1_000 };
+        pause(&mut random, 0, looking).await;
         match (random.random_range(0..100), victim.user) {
             (0..45, _) => terminate(&world, &mut caller, &victim, &mut random).await,
             (45..60, _) => sign_out(&world, &mut caller, &victim, &mut random).await,
@@ -37,13 +41,18 @@ pub(super) async fn run(world: Arc<World>, users: Arc<Users>, mut random: StdRng
             (90..100, Some(user)) if users.close(user, world.history().users.len()) => {
                 lock_out_by_sql(&world, user).await;
             }
-            _ => {}
+            _ => terminate(&world, &mut caller, &victim, &mut random).await,
         }
     }
 }
 
+fn doom_all(world: &World, user: usize) {
+    for entry in world.of_user(user) {
+        world.doom(entry.number);
+    }
+}
+
 async fn terminate(world: &World, caller: &mut Caller, victim: &InUse, random: &mut StdRng) {
-    world.doom(victim.number);
     for _ in 0..TRIES {
         let begin = |at| world.history().ending(victim.session, at);
         let path = format!("/v1/sessions/{}", victim.id);
@@ -59,7 +68,6 @@ async fn terminate(world: &World, caller: &mut Caller, victim: &InUse, random: &
 }
 
 async fn sign_out(world: &World, caller: &mut Caller, victim: &InUse, random: &mut StdRng) {
-    world.doom(victim.number);
     for _ in 0..TRIES {
         let begin = |at| world.history().ending(victim.session, at);
         let path = format!("/v1/sessions/{}/sign-out", victim.id);
@@ -80,7 +88,6 @@ async fn sign_out(world: &World, caller: &mut Caller, victim: &InUse, random: &m
 }
 
 async fn rotate(world: &World, caller: &mut Caller, victim: &InUse, random: &mut StdRng) {
-    world.doom(victim.number);
     for _ in 0..TRIES {
         let begin = |at| world.history().retiring(victim.number, at);
         let path = format!("/v1/sessions/{}/rotate", victim.id);
@@ -105,9 +112,7 @@ async fn rotate(world: &World, caller: &mut Caller, victim: &InUse, random: &mut
 
 /// A lock-out by the API, with a sign-in that races with it.
 async fn lock_out(world: &World, caller: &mut Caller, user: usize, random: &mut StdRng) {
-    for entry in world.of_user(user) {
-        world.doom(entry.number);
-    }
+    doom_all(world, user);
     for _ in 0..TRIES {
         let (mut rival, mut chance) = (Caller::default(), StdRng::seed_from_u64(random.random()));
         let begin = |at| world.history().locking_out(user, at);
@@ -127,9 +132,7 @@ async fn lock_out(world: &World, caller: &mut Caller, user: usize, random: &mut 
 
 /// A lock-out by plain SQL, as an operator does it who then waits until every node knows.
 async fn lock_out_by_sql(world: &World, user: usize) {
-    for entry in world.of_user(user) {
-        world.doom(entry.number);
-    }
+    doom_all(world, user);
     let invoked = now();
     world.history().locking_out(user, invoked);
     // What fails here failed because PostgreSQL went away: nobody knows whether the change was made.
