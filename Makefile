@@ -5,8 +5,9 @@ CARGO         ?= cargo
 SECONDS_SHOWN ?= 20
 TEST_FLAGS    ?=
 CHAOS_FLAGS   ?= --seconds 600
+BENCH_LINES   ?=
 
-.PHONY: help demo test test-long check bench chaos prepare db postgres lint docs
+.PHONY: help demo test test-long check bench bench-peers chaos prepare db postgres lint docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,8 +34,11 @@ docs: ## The library's documentation, without a broken link
 
 check: lint docs test ## What CI runs
 
-bench: postgres ## Compare with peers in one run and print ratios
-	$(CARGO) bench --locked --features test-util
+bench: postgres bench-peers ## Compare with limits and peers in one run and print ratios
+	$(CARGO) bench --locked --bench sweep --bench compare -- $(BENCH_LINES)
+
+bench-peers:
+	@scripts/install-bench-peers.sh
 
 chaos: postgres ## Ten minutes of faults under full load, judged answer by answer; CHAOS_FLAGS="--seed 7" replays a schedule
 	$(CARGO) test --locked --release --test chaos -- $(CHAOS_FLAGS)
