@@ -28,8 +28,6 @@ const CONNECTIONS: usize = 4;
 const OPERATORS: usize = 8;
 /// How long a refused token is still checked: long enough for any lease to have lapsed several times.
 const WATCHED_ON: u64 = 6 * SECOND;
-/// Rates aim at so much more than the goal, because faults take their share.
-const SURPLUS: f64 = 1.2;
 
 /// Starts everything that makes load; each task ends when the load is over.
 pub async fn start(world: &Arc<World>, offset: (i64, u64)) -> Result<Vec<JoinHandle<()>>, Failure> {
@@ -69,7 +67,7 @@ async fn pace(world: Arc<World>, room: Arc<Semaphore>) {
         let left = world.options.time.saturating_sub(begun.elapsed()).as_secs_f64().max(1.0);
         let needed = |goal: u64, way: Way| {
             let given = world.history().answers(way);
-            (to_f64(goal) * SURPLUS - to_f64(given)).max(0.0) / left
+            (to_f64(goal) * world.options.surplus - to_f64(given)).max(0.0) / left
         };
         let http = needed(world.options.goals.0, Way::Http);
         owed = (owed + http * last.elapsed().as_secs_f64()).min(http);

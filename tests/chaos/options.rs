@@ -20,6 +20,8 @@ pub struct Options {
     pub nodes: usize,
     /// Definitive answers asked for, over HTTP and in process.
     pub goals: (u64, u64),
+    /// Rates aim at so many times the goals: faults take their share, and what a short run must give is far below what it tries.
+    pub surplus: f64,
     /// A rule of the cache protocol that the nodes leave out: the run is expected to fail.
     pub weaken: Option<String>,
 }
@@ -91,6 +93,7 @@ pub fn read(arguments: impl Iterator<Item = String>) -> Command {
             time: Duration::from_secs(seconds),
             nodes: usize::try_from(nodes).unwrap_or(3),
             goals: (http.unwrap_or(scaled(FULL.0, MODEST.0)), in_process.unwrap_or(scaled(FULL.1, MODEST.1))),
+            surplus: if seconds >= FULL_SECONDS { 1.2 } else { 3.0 },
             weaken,
         }),
         _ => usage("--nodes (3 to 5)"),

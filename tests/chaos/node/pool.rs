@@ -10,6 +10,9 @@ use tenure::session::Activity;
 use super::ask;
 use crate::tally::{Answer, FRAME, Tally};
 
+/// So many suspects are looked at most: an ending that somebody missed shows within the first seconds.
+const FRESH: usize = 12;
+
 /// What to do with a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -119,7 +122,8 @@ impl Pool {
         let among = |list: &[u64], random: &mut StdRng| (!list.is_empty()).then(|| list[random.random_range(0..list.len())]);
         let number = match self.random.random_range(0..100) {
             0..60 => among(&self.hot, &mut self.random),
-            60..75 => among(&self.suspects, &mut self.random),
+            60..70 => among(&self.suspects[self.suspects.len().saturating_sub(FRESH)..], &mut self.random),
+            70..75 => among(&self.suspects, &mut self.random),
             _ => None,
         };
         let place = match number {
