@@ -57,7 +57,8 @@ async fn happen(world: &Arc<World>, fault: Fault) -> Result<(), Failure> {
     let node = &world.nodes[place];
     let place = fault.kind.is_of_a_node().then_some(place);
     let begun = Instant::now();
-    let share = if fault.variant % 3 == 1 { Share::Half } else { Share::All };
+    let share =
+        if fault.variant % 3 == 1 || (fault.kind == Kind::Delay && fault.variant % 3 == 2) { Share::Half } else { Share::All };
     let trouble = world.history().trouble(fault.kind, place, now());
     match fault.kind {
         Kind::KillNode => {

@@ -25,7 +25,7 @@ pub use sign_ins::Users;
 /// Connections for checks to each node.
 const CONNECTIONS: usize = 4;
 /// Who ends sessions, at the same time.
-const OPERATORS: usize = 8;
+const OPERATORS: usize = 24;
 /// How long a refused token is still checked: long enough for any lease to have lapsed several times.
 const WATCHED_ON: u64 = 6 * SECOND;
 

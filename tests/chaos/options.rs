@@ -24,6 +24,8 @@ pub struct Options {
     pub surplus: f64,
     /// A rule of the cache protocol that the nodes leave out: the run is expected to fail.
     pub weaken: Option<String>,
+    /// The run succeeds when it finds an impossible history, and fails otherwise.
+    pub expect_violation: bool,
 }
 
 /// What to do.
@@ -41,6 +43,7 @@ pub enum Command {
 /// Reads the arguments.
 pub fn read(arguments: impl Iterator<Item = String>) -> Command {
     let (mut seed, mut seconds, mut nodes, mut http, mut in_process, mut weaken) = (None, 60, None, None, None, None);
+    let mut expect_violation = false;
     let mut arguments = arguments.flat_map(|argument| match argument.split_once('=') {
         Some((name, value)) if name.starts_with("--") => vec![name.to_owned(), value.to_owned()],
         _ => vec![argument],
@@ -67,6 +70,10 @@ pub fn read(arguments: impl Iterator<Item = String>) -> Command {
                 }
                 None => return usage("--weaken"),
             },
+            "--expect-violation" => {
+                expect_violation = true;
+                continue;
+            }
             "--list" => return Command::List,
             "--test-threads" | "--skip" | "--color" | "--format" | "--logfile" => {
                 arguments.next();
@@ -95,6 +102,7 @@ pub fn read(arguments: impl Iterator<Item = String>) -> Command {
             goals: (http.unwrap_or(scaled(FULL.0, MODEST.0)), in_process.unwrap_or(scaled(FULL.1, MODEST.1))),
             surplus: if seconds >= FULL_SECONDS { 1.2 } else { 3.0 },
             weaken,
+            expect_violation,
         }),
         _ => usage("--nodes (3 to 5)"),
     }

@@ -11,6 +11,8 @@ use crate::world::World;
 
 /// Troubles show for a while after they were healed: leases lapse, connections are made anew.
 const AFTERGLOW: Micros = 3 * SECOND;
+/// The longest that a killed node stays registered.
+const FENCING: Micros = 65 * SECOND;
 /// How many violations are told in full.
 const TOLD: usize = 20;
 
@@ -38,9 +40,14 @@ pub fn table(world: &World, history: &History, found: &[Violation], drift: Micro
     });
     row("accepts, rejects, no answer", format!("{}, {}, {}", all.accepts, all.rejects, all.unanswered));
     row("sessions, tokens", format!("{}, {}", history.sessions.len(), history.tokens.len()));
-    let (healthy, faulted): (Vec<_>, Vec<_>) = history.barriers.iter().partition(|(from, to)| is_calm(history, *from, *to));
-    row("barriers, all healthy", spread(&healthy));
-    row("barriers, something broken", spread(&faulted));
+    for (name, state) in [
+        ("barriers, all healthy", State::Healthy),
+        ("barriers, a dead node waits", State::DeadNode),
+        ("barriers, something broken", State::Broken),
+    ] {
+        let of_state = history.barriers.iter().filter(|(from, to)| state_of(history, *from, *to) == state);
+        row(name, spread(&of_state.copied().collect::<Vec<_>>()));
+    }
     for kind in Kind::ALL {
         row(kind.words(), count(history, kind).to_string());
     }
@@ -58,13 +65,27 @@ fn answers(history: &History, way: Way, node: usize) -> u64 {
     history.counts.get(&(way, node)).map_or(0, |counts| counts.accepts + counts.rejects)
 }
 
-fn is_calm(history: &History, from: Micros, to: Micros) -> bool {
-    let harmless = |kind| kind == Kind::StepClock;
-    !history.troubles.iter().any(|trouble| {
-        // A killed node stays in the registry until its lease has lapsed, and it is away for up to four seconds.
-        let glow = if trouble.kind == Kind::KillNode { 3 * AFTERGLOW } else { AFTERGLOW };
-        !harmless(trouble.kind) && trouble.from <= to && trouble.to.saturating_add(glow) >= from
-    })
+/// How the cluster was while something waited for a barrier.
+#[derive(PartialEq, Eq)]
+enum State {
+    Healthy,
+    /// A killed node is still registered: the others fence it only after a minute, and until then a barrier waits its lease out.
+    DeadNode,
+    Broken,
+}
+
+fn state_of(history: &History, from: Micros, to: Micros) -> State {
+    let within = |after: Micros, kinds: fn(Kind) -> bool| {
+        let mut troubles = history.troubles.iter().filter(|trouble| kinds(trouble.kind));
+        troubles.any(|trouble| trouble.from <= to && trouble.to.saturating_add(after) >= from)
+    };
+    if within(AFTERGLOW, |kind| kind != Kind::StepClock) {
+        State::Broken
+    } else if within(FENCING, |kind| kind == Kind::KillNode) {
+        State::DeadNode
+    } else {
+        State::Healthy
+    }
 }
 
 fn spread(barriers: &[(Micros, Micros)]) -> String {

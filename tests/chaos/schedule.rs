@@ -136,7 +136,7 @@ fn lasting(kind: Kind, random: &mut impl Rng) -> Duration {
         Kind::KillPostgres | Kind::RestartPostgres => between(0, 1_500),
         Kind::Cut => between(0, 4_000),
         Kind::HalfOpen => between(1_000, 8_000),
-        Kind::Delay => between(1_000, 6_000),
+        Kind::Delay => between(2_000, 8_000),
         Kind::StepClock => Duration::ZERO,
     }
 }

@@ -25,14 +25,13 @@ const APPLIED: Duration = Duration::from_mins(1);
 pub(super) async fn run(world: Arc<World>, users: Arc<Users>, mut random: StdRng) {
     let mut caller = Caller::default();
     while !world.is_over() {
-        pause(&mut random, 100, 700).await;
+        pause(&mut random, 50, 500).await;
         let Some(victim) = world.victim(&mut random) else { continue };
         world.doom(victim.number);
         // Nodes begin to look at it; at times long enough for a slow link to have a load of it under way.
         let looking = if random.random_range(0..2) == 0 { 0 } else { 1_000 };
         pause(&mut random, 0, looking).await;
         match (random.random_range(0..100), victim.user) {
-            (0..45, _) => terminate(&world, &mut caller, &victim, &mut random).await,
             (45..60, _) => sign_out(&world, &mut caller, &victim, &mut random).await,
             (60..80, _) => rotate(&world, &mut caller, &victim, &mut random).await,
             (80..90, Some(user)) if users.close(user, world.history().users.len()) => {
