@@ -7,7 +7,7 @@ TEST_FLAGS    ?=
 CHAOS_FLAGS   ?= --seconds 600
 BENCH_LINES   ?=
 # Rules of the cache protocol whose absence a minute of faults shows.
-CHAOS_RULES   ?= lease-checked rows-applied first-poll-empties
+CHAOS_RULES   ?= lease-checked rows-applied first-poll-empties taint
 
 .PHONY: help demo test test-long check bench bench-peers chaos prepare db postgres lint docs
 
