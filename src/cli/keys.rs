@@ -40,7 +40,7 @@ pub(super) async fn run(global: &Global, command: KeysCommand) -> Result<(), Fai
             line(key.reveal())
         }
         KeysCommand::Revoke { key } => {
-            if !manager.store().revoke_key(&key, actor).await? {
+            if !manager.revoke_key(&key, actor).await? {
                 return Err(Error::refused(404, "unknown_key", "There is no key of this name or id.", "").into());
             }
             if global.json { document(&json!({ "revoked": key })) } else { line(&format!("Revoked {key}.")) }

@@ -7,6 +7,7 @@ use crate::cache::CachedKey;
 use crate::clock;
 use crate::error::Result;
 use crate::session::TokenHash;
+use crate::store::Actor;
 
 /// An API key that was found.
 pub type Key = Arc<CachedKey>;
@@ -22,5 +23,14 @@ impl Manager {
         let key = Arc::new(CachedKey { id: record.id, name: record.name.into(), role: record.role.into() });
         self.cache.finish_key(&load, hash, Arc::clone(&key), clock::read());
         Ok(Some(key))
+    }
+
+    /// Revokes a key by name or id and waits until no node accepts it; `false` when there is none.
+    pub async fn revoke_key(&self, name_or_id: &str, actor: Actor<'_>) -> Result<bool> {
+        let revoked = self.store.revoke_key(name_or_id, actor).await?;
+        if revoked {
+            self.barrier().await;
+        }
+        Ok(revoked)
     }
 }
