@@ -36,8 +36,8 @@ docs: ## The library's documentation, without a broken link
 
 check: lint docs test ## What CI runs
 
-bench: postgres bench-peers ## Compare with limits and peers in one run and print ratios
-	$(CARGO) bench --locked --bench sweep --bench compare -- $(BENCH_LINES)
+bench: postgres bench-peers ## Compare with limits and peers in one run and print ratios; BENCH_LINES="cold peers" for some
+	$(CARGO) bench --locked $(if $(BENCH_LINES),,--bench sweep) --bench compare -- $(BENCH_LINES)
 
 bench-peers:
 	@scripts/install-bench-peers.sh

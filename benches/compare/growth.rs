@@ -23,6 +23,10 @@ const CALLS: usize = 2_000;
 /// Counters of a connection arrive when it ends a transaction a second after the last time.
 const REPORT_AFTER: Duration = Duration::from_millis(1_100);
 
+/// Buffers that equal numbers may differ by: the server's own work and the pruning of a row that is updated again and again are
+/// in the mean.
+const SLACK: f64 = 0.5;
+
 /// A database of the comparison.
 #[derive(Debug, Clone)]
 pub struct Size {
@@ -54,12 +58,14 @@ pub async fn measure(table: &mut Table, small: &Size, large: &Size) {
     few.close().await;
     many.close().await;
 
-    let (checks, more_checks) = (checked(small).await, checked(large).await);
-    let mut row = Row::limit("G8", what("buffers of a cold check"), more_checks, checks + 1.0, &against);
-    row.against.push_str(", and one");
-    table.add(row);
-    table.add(Row::limit("G8", what("buffers of an idle sweep"), swept(large).await, swept(small).await, &against));
-    table.add(Row::limit("G8", what("buffers of a poll"), polled(large).await, polled(small).await, &against));
+    // A larger table has one more level in its index, which a look-up of one row descends.
+    let (few, many) = (checked(small).await, checked(large).await);
+    table.add(Row::limit("G8", what("buffers of a cold check"), many, few + 1.0 + SLACK, &format!("{against}, and 1.5")));
+    let against = format!("{against}, and 0.5");
+    let (few, many) = (swept(small).await, swept(large).await);
+    table.add(Row::limit("G8", what("buffers of an idle sweep"), many, few + SLACK, &against));
+    let (few, many) = (polled(small).await, polled(large).await);
+    table.add(Row::limit("G8", what("buffers of a poll"), many, few + SLACK, &against));
 }
 
 /// Buffers of a check that PostgreSQL answers. The statement is asked for alone: what the check counts is written later, with
@@ -67,7 +73,7 @@ pub async fn measure(table: &mut Table, small: &Size, large: &Size) {
 async fn checked(size: &Size) -> f64 {
     let store = quiet(size).await;
     let mut number = 0;
-    let buffers = buffers(size, async || {
+    let buffers = buffers(size, &store, async || {
         number = (number + 7_919) % size.sessions;
         let (id, hash) = SessionToken::parse(size.crowd.tokens(number..number + 1).get(0)).unwrap();
         let looked = store.look(id, &hash, Activity::User, Actor("bench")).await.unwrap();
@@ -82,7 +88,7 @@ async fn checked(size: &Size) -> f64 {
 async fn swept(size: &Size) -> f64 {
     let store = quiet(size).await;
     let mut sweeper = Sweeper::new(Instant::now());
-    let buffers = buffers(size, async || assert!(sweeper.tick(&store, Instant::now()).await.unwrap().is_none())).await;
+    let buffers = buffers(size, &store, async || assert!(sweeper.tick(&store, Instant::now()).await.unwrap().is_none())).await;
     store.close().await;
     buffers
 }
@@ -91,7 +97,7 @@ async fn swept(size: &Size) -> f64 {
 async fn polled(size: &Size) -> f64 {
     let store = quiet(size).await;
     let mut poller = near::Poller::new(&store).await;
-    let buffers = buffers(size, async || poller.poll().await).await;
+    let buffers = buffers(size, &store, async || poller.poll().await).await;
     poller.leave(&store).await;
     store.close().await;
     buffers
@@ -103,7 +109,9 @@ async fn quiet(size: &Size) -> Store {
 }
 
 /// Buffers that a call touches, whatever statements it sends: the database's counters over many calls, one after the other.
-async fn buffers(size: &Size, mut call: impl AsyncFnMut()) -> f64 {
+async fn buffers(size: &Size, store: &Store, mut call: impl AsyncFnMut()) -> f64 {
+    // Of the two connections one is left, whose counters arrive with its last call.
+    let _held = store.pool().acquire().await.unwrap();
     let mut observer = PgConnection::connect(&size.url).await.unwrap();
     let mut last = 0;
     let mut touched = 0;
@@ -120,5 +128,5 @@ async fn buffers(size: &Size, mut call: impl AsyncFnMut()) -> f64 {
                 .unwrap();
         (touched, last) = (seen - last, seen);
     }
-    (touched as f64 / CALLS as f64).round()
+    touched as f64 / CALLS as f64
 }
