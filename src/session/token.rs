@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use uuid::Uuid;
 
 const TOKEN_PREFIX: &str = "tn_";
@@ -35,7 +35,12 @@ impl TokenHash {
 
     /// Whether a stored digest is this one, in constant time.
     pub fn matches(&self, stored: &[u8]) -> bool {
-        self.0.ct_eq(stored).into()
+        // By words: the same promise, in an eighth of the steps.
+        let (ours, theirs) = (self.0.as_chunks::<8>().0, stored.as_chunks::<8>().0);
+        let equal = ours.iter().zip(theirs).fold(Choice::from(1), |equal, (our, their)| {
+            equal & u64::from_ne_bytes(*our).ct_eq(&u64::from_ne_bytes(*their))
+        });
+        stored.len() == self.0.len() && equal.into()
     }
 }
 
@@ -160,5 +165,7 @@ fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != (N * 4).div_ceil(3) {
         return None;
     }
-    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+    let mut bytes = [0; N];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    (length == N).then_some(bytes)
 }
