@@ -173,7 +173,7 @@ impl Cache {
             keys: keys::Keys::default(),
             trust: ArcSwap::from_pointee(Trust::none()),
             guarded: Mutex::default(),
-            queue: ArrayQueue::new(QUEUED),
+            queue: ArrayQueue::new(capacity.clamp(1, QUEUED)),
             overflowed: AtomicBool::new(false),
             capacity,
             removed: None,
