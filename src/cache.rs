@@ -15,6 +15,8 @@
 
 mod entry;
 mod keys;
+#[cfg(any(test, feature = "test-util"))]
+mod observed;
 mod rule;
 mod trim;
 mod trust;
@@ -29,6 +31,8 @@ use uuid::Uuid;
 
 pub use entry::Person;
 pub use keys::CachedKey;
+#[cfg(any(test, feature = "test-util"))]
+pub use observed::Observed;
 pub use rule::Rule;
 pub use trust::{LEASE, PolicySet};
 

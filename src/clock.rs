@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub type Boot = i64;
 
 /// One reading of the machine's clocks, microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reading {
     /// Time since the machine started, sleep included.
     pub boot: Boot,

@@ -93,6 +93,16 @@ impl Trust {
         }
     }
 
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) const fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) const fn is_informed(&self) -> bool {
+        self.base.is_some() && self.policies.is_some()
+    }
+
     pub(super) fn forget_time(&mut self) {
         self.base = None;
     }

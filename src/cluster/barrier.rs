@@ -34,6 +34,21 @@ pub struct Barrier {
     pub took_ms: f64,
 }
 
+impl Barrier {
+    /// The receipt, once it may be given: every node has applied the change, or no lease from before it can be left. `nodes` is
+    /// `None` while the registry could not be read.
+    pub fn settled(committed: Boot, now: Boot, nodes: Option<&[Applied]>) -> Option<Self> {
+        let applied = nodes.is_some_and(|nodes| nodes.iter().all(|node| node.applied));
+        if !applied && now < committed + LEASES_OVER {
+            return None;
+        }
+        let nodes = nodes.unwrap_or_default();
+        let names = |applied: bool| nodes.iter().filter(|node| node.applied == applied).map(|node| node.name.clone()).collect();
+        let took = Duration::from_micros((now - committed).max(0).cast_unsigned());
+        Some(Self { acknowledged: names(true), waited_out: names(false), took_ms: (took.as_secs_f64() * 1e4).round() / 10.0 })
+    }
+}
+
 /// The task that serves those who wait.
 #[derive(Debug, Clone)]
 pub struct Barriers(mpsc::UnboundedSender<Wish>);
@@ -76,7 +91,7 @@ impl Barriers {
         }
         // The task went with its runtime; time alone is enough.
         loop {
-            if let Some(receipt) = settled(committed, clock::boot(), None) {
+            if let Some(receipt) = Barrier::settled(committed, clock::boot(), None) {
                 return receipt;
             }
             sleep(left(committed + LEASES_OVER)).await;
@@ -91,18 +106,6 @@ impl Wish {
             Self::Wait(waiter) => Some(waiter),
         }
     }
-}
-
-/// The receipt, once it may be given: every node has applied the change, or no lease from before it can be left.
-pub(super) fn settled(committed: Boot, now: Boot, nodes: Option<&[Applied]>) -> Option<Barrier> {
-    let applied = nodes.is_some_and(|nodes| nodes.iter().all(|node| node.applied));
-    if !applied && now < committed + LEASES_OVER {
-        return None;
-    }
-    let nodes = nodes.unwrap_or_default();
-    let names = |applied: bool| nodes.iter().filter(|node| node.applied == applied).map(|node| node.name.clone()).collect();
-    let took = Duration::from_micros((now - committed).max(0).cast_unsigned());
-    Some(Barrier { acknowledged: names(true), waited_out: names(false), took_ms: (took.as_secs_f64() * 1e4).round() / 10.0 })
 }
 
 async fn serve(store: Store, mut wishes: mpsc::UnboundedReceiver<Wish>) {
@@ -146,10 +149,10 @@ async fn wait(store: Store, waiters: Vec<Waiter>) {
     };
     let _ = timeout(left(last + LEASES_OVER), looking).await;
     for waiter in waiters {
-        while settled(waiter.committed, clock::boot(), nodes.as_deref()).is_none() {
+        while Barrier::settled(waiter.committed, clock::boot(), nodes.as_deref()).is_none() {
             sleep(left(waiter.committed + LEASES_OVER)).await;
         }
-        if let Some(receipt) = settled(waiter.committed, clock::boot(), nodes.as_deref()) {
+        if let Some(receipt) = Barrier::settled(waiter.committed, clock::boot(), nodes.as_deref()) {
             let _ = waiter.receipt.send(receipt);
         }
     }
