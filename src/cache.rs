@@ -76,7 +76,7 @@ pub struct Polled {
 /// A poll under way.
 #[derive(Debug, Clone, Copy)]
 pub struct Poll {
-    sent: Boot,
+    sent: Reading,
     first: bool,
 }
 
@@ -317,12 +317,12 @@ impl Cache {
 
     /// Begins a poll: `sent` is read before anything is sent. `first` on a new process or connection, which asks for no row in
     /// particular and forgets everything.
-    pub fn begin_poll(&self, sent: Boot, first: bool) -> Poll {
+    pub fn begin_poll(&self, sent: Reading, first: bool) -> Poll {
         Poll { sent, first }
     }
 
-    /// Applies an answered poll, then earns its lease.
-    pub fn apply(&self, poll: Poll, polled: Polled, received: Reading) {
+    /// Applies a poll answered at `received`, then earns its lease.
+    pub fn apply(&self, poll: Poll, polled: Polled, received: Boot) {
         let mut guarded = self.guard();
         let mut trust = Trust::clone(&self.trust.load());
         let changes = polled.rows.iter().filter(|row| **row == Invalidation::Policies).count();
@@ -339,7 +339,7 @@ impl Cache {
             trust.replace(policies, polled.now);
         }
         trust.measure(polled.now, poll.sent, received);
-        let from = if self.holds(Rule::LeaseFromSending) { poll.sent } else { received.boot };
+        let from = if self.holds(Rule::LeaseFromSending) { poll.sent.boot } else { received };
         trust.lease = trust.lease.max(from + LEASE);
         self.trust.store(Arc::new(trust));
     }

@@ -35,7 +35,7 @@ pub(super) struct Trust {
     pub(super) lease: Boot,
     /// Database time minus `CLOCK_BOOTTIME`, and when that was measured.
     base: Option<(i64, Boot)>,
-    /// Wall clock minus `CLOCK_BOOTTIME` at the last applied poll.
+    /// Wall clock minus `CLOCK_BOOTTIME` when the last applied poll was sent.
     offset: i64,
     policies: Option<Arc<PolicySet>>,
     past: Arc<Vec<Past>>,
@@ -86,10 +86,12 @@ impl Trust {
         next == self.generation
     }
 
-    pub(super) fn measure(&mut self, answered_at: i64, sent: Boot, received: Reading) {
-        self.offset = received.offset;
-        if received.boot - sent <= PROMPT_ANSWER {
-            self.base = Some((answered_at - sent, sent));
+    /// Takes the clocks as they were when the poll was sent: had the machine stood still until the answer was received, a wall
+    /// clock read then would already be right again.
+    pub(super) fn measure(&mut self, answered_at: i64, sent: Reading, received: Boot) {
+        self.offset = sent.offset;
+        if received - sent.boot <= PROMPT_ANSWER {
+            self.base = Some((answered_at - sent.boot, sent.boot));
         }
     }
 

@@ -81,7 +81,7 @@ impl Poller {
     /// One poll; whether it brought anything.
     async fn poll(&mut self) -> Result<bool> {
         let mut connection = self.connect().await?;
-        let poll = self.node.cache().begin_poll(clock::boot(), self.applied.is_none());
+        let poll = self.node.cache().begin_poll(clock::read(), self.applied.is_none());
         let asked = connection.poll(self.node.id(), self.applied.as_deref(), self.node.is_draining(), self.node.is_swept());
         // Dropped with its connection on every way out but the last.
         let answer = timeout(PATIENCE, asked).await.map_err(Error::unavailable)??;
@@ -99,7 +99,7 @@ impl Poller {
             _ => None,
         });
         self.end_outdated(users.collect());
-        self.node.cache().apply(poll, polled, clock::read());
+        self.node.cache().apply(poll, polled, clock::boot());
         self.applied = Some(snapshot);
         Ok(news)
     }
