@@ -94,7 +94,8 @@ impl Drop for Load<'_> {
     }
 }
 
-/// A session accepted from memory, with the activity counted.
+/// A session accepted from memory, with the activity counted. Instants are in the database's time; what was counted through
+/// other nodes since the session was read here may be missing, so the truth is never earlier.
 #[derive(Debug, Clone)]
 pub struct Hit {
     /// Public id.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+pub use crate::cache::Hit;
 pub use checks::{CheckOptions, Checked, Verdict};
 pub use keys::Key;
 pub use sessions::{Created, Rotated, SignOut, Terminated};
@@ -25,7 +26,8 @@ use crate::store::{Registration, Store};
 /// How a node works; the defaults suit nearly everybody.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
-    /// Sessions it remembers at most; each takes some 200 bytes. Further ones are asked of PostgreSQL at every check.
+    /// Sessions it remembers at most; each takes some 200 bytes, and no memory is taken before it is used. Further ones are
+    /// asked of PostgreSQL at every check; every 30 seconds room is made by forgetting those idle for longest. 0: none at all.
     pub remembered_sessions: usize,
     /// Whether it listens for hints to poll sooner. Without them it learns of changes within half a second.
     pub listen: bool,
@@ -47,8 +49,16 @@ impl Default for NodeOptions {
 
 /// A running node: the store, its place in the cluster, what it remembers, and its background work.
 ///
-/// Dropping it stops the background work, with at most two seconds of activity unwritten; [`Manager::drain`] writes it and
-/// leaves the registry.
+/// One a process is enough, shared by reference or in an [`Arc`]; it needs a tokio runtime with I/O and time. Calls that change
+/// a user, a property or a token, and those that end sessions, return when no node accepts any more what they ended: after
+/// milliseconds, or after 2.07 s at most beyond their statement while some node does not answer.
+///
+/// Every call fails with an error for which [`Error::is_unavailable`](crate::Error::is_unavailable) is true while PostgreSQL is
+/// away or too slow. After a change that failed so it is not known whether it happened: ending again, or setting the same
+/// again, does no harm; creating again makes a second session.
+///
+/// Dropping it stops the background work, with at most two seconds of activity unwritten, and other nodes' barriers wait for it
+/// until it is found silent after a minute; [`Manager::drain`] writes the activity and leaves the registry.
 #[derive(Debug)]
 pub struct Manager {
     store: Store,
@@ -64,7 +74,12 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Joins the cluster and starts polls, flusher and maintenance. The schema must have been checked.
+    /// Joins the cluster and starts polls, flusher and maintenance. The schema must have been checked
+    /// ([`Store::check_schema`]).
+    ///
+    /// # Errors
+    /// When it cannot be entered into the registry. Afterwards it never stops by itself: what fails in the background is tried
+    /// again.
     pub async fn start(store: Store, registration: Registration) -> Result<Self> {
         Self::start_with(store, registration, NodeOptions::default()).await
     }
@@ -117,7 +132,7 @@ impl Manager {
         self.node.as_ref()
     }
 
-    /// Waits until no node accepts what was committed before the call.
+    /// Waits until no node accepts what was committed before the call, for instance by plain SQL: at most 2.07 s.
     pub async fn barrier(&self) -> Barrier {
         self.barriers.wait().await
     }
@@ -130,8 +145,12 @@ impl Manager {
         Ok(())
     }
 
-    /// Writes what was counted, stops the background work and leaves the registry. Call it when no request is in flight any
-    /// more.
+    /// Writes what was counted, stops the background work and leaves the registry. Call it once, when no request is in flight
+    /// any more; whatever is asked afterwards is unavailable.
+    ///
+    /// # Errors
+    /// When it could not leave the registry: the other nodes will find it silent. Activity that could not be written is logged,
+    /// and lost.
     pub async fn drain(&self) -> Result<()> {
         let _ = self.stop.send(true);
         let running = std::mem::take(&mut *self.work.lock().unwrap_or_else(PoisonError::into_inner));

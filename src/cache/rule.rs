@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A rule that [`super::Cache::without`] removes; only test builds can.
+/// A rule that `Cache::without` removes; only test builds can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// Nothing is answered from memory without a live lease.

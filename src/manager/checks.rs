@@ -19,9 +19,11 @@ const TURN: Duration = Duration::from_secs(2);
 /// How a check is made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CheckOptions {
-    /// Ask PostgreSQL even where memory could answer: for what must not rest on the clocks of two machines.
+    /// Ask PostgreSQL even where memory could answer: for what must not rest on the clocks of two machines. It waits for a
+    /// commit, and its activity is recorded when it returns.
     pub strict: bool,
-    /// Open a transaction: the session shows as active until it is closed.
+    /// Open a transaction: the session shows as active until [`Manager::close_transaction`], at most 10 minutes. A manager
+    /// without a node opens none.
     pub open_transaction: bool,
 }
 
@@ -130,18 +132,23 @@ enum Found {
 impl Manager {
     /// Checks a token from memory and counts the activity; `None` counts as a browser action or API call (A1).
     ///
-    /// It waits for nothing and allocates nothing. Without an answer, for whatever reason, ask [`Manager::check`]: memory only
-    /// ever accepts.
+    /// It waits for nothing and allocates nothing. `None` says nothing about the session: ask [`Manager::check`]. Memory only ever
+    /// accepts, and only before `idle deadline - 10 s` or the prompt, whichever is earlier; it never knows mobile sessions, nor
+    /// those of inactive users. An accepted check counts at once here and within two seconds for other nodes; a crash forgets
+    /// at most the last three seconds. It does not appear in `tenure_checks_total`.
     pub fn check_now(&self, token: &str, activity: Option<Activity>) -> Option<Hit> {
         let (id, hash) = SessionToken::parse(token)?;
         self.cache.hit(id, &hash, activity.unwrap_or(Activity::User), clock::read())
     }
 
-    /// Checks a token and counts the activity; `None` counts as a browser action or API call (A1).
+    /// Checks a token and counts the activity; `None` counts as a browser action or API call (A1). It tries memory first, then
+    /// asks PostgreSQL, with as many others at once as the pool has connections; `actor` is who ends a session found over.
+    ///
+    /// A verdict is good for one request. What lives longer, a web socket say, checks again at least every two seconds.
     ///
     /// # Errors
-    /// Unavailable while PostgreSQL is away and memory cannot answer: that says nothing about the session. Refused with
-    /// `activity_not_for_kind` for an activity that the session's kind does not have.
+    /// Unavailable while PostgreSQL is away and memory cannot answer, or when no turn came within 2 s: that says nothing about
+    /// the session. Refused with 422 `activity_not_for_kind` for an activity that the session's kind does not have.
     pub async fn check(
         &self,
         token: &str,
