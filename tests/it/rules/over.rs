@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tenure::session::{Action, Activity, EndReason, Kind, Policy};
+use tenure::cache::{Cache, Invalidation, PolicySet, Polled};
+use tenure::clock::Reading;
+use tenure::session::{Action, Activity, EndReason, Kind, Loaded, Policy, Timing, TokenHash, TokenParts};
 use tenure::store::{ConnectSettings, StateFilter, Store, SweepPosition};
 
 use super::*;
@@ -297,5 +299,57 @@ async fn rule_e3_one_answer_for_everything_unknown() {
     for activity in [Activity::User, Activity::Passive] {
         let error = away.check(&good, Some(activity), ADMIN).await.unwrap_err();
         assert!(error.is_unavailable(), "{error:?}");
+    }
+}
+
+#[test]
+fn rule_a11_a_longer_limit_revives_nothing_that_memory_holds() {
+    const SECOND: i64 = 1_000_000;
+    const START: i64 = 1_800_000_000 * SECOND;
+    let limits = |idle_seconds| -> PolicySet {
+        std::array::from_fn(|_| Policy {
+            idle_seconds,
+            max_life_seconds: None,
+            remember_me_seconds: None,
+            residue_seconds: None,
+            prompt_seconds: 0,
+            auto_refresh_extends: true,
+            ajax_prompt: true,
+            ajax_resubmit: false,
+        })
+    };
+    let reading = |after: i64| Reading { boot: after, offset: 0 };
+    let poll = |cache: &Cache, after: i64, changes: usize, idle: i32| {
+        let polled = Polled { rows: vec![Invalidation::Policies; changes], policies: Some(limits(idle)), now: START + after };
+        cache.apply(cache.begin_poll(after, changes == 0), polled, reading(after));
+    };
+    let remember = |cache: &Cache, anchor: i64, seen: i64| {
+        let (id, hash) = (uuid::Uuid::from_u128(anchor.unsigned_abs().into()), TokenParts::new().hash());
+        let timing = Timing {
+            kind: Kind::Guest,
+            device: None,
+            remember_me: false,
+            residue: false,
+            created_at: START,
+            refresh_seconds: None,
+            idle_limit_seconds: None,
+            window_seconds: None,
+        };
+        let load = cache.begin_load(id);
+        assert!(cache.finish_load(&load, &Loaded { id, hash, timing, anchor, user: None }, reading(seen)));
+        assert!(cache.hit(id, &hash, Activity::Passive, reading(seen)).is_some());
+        (id, hash)
+    };
+    for changes in [1, 2] {
+        let cache = Cache::new(10);
+        poll(&cache, 0, 0, 60);
+        let idle = remember(&cache, START, 0);
+        let busy = remember(&cache, START + SECOND / 2, SECOND);
+        // Nobody asks until the first is over, and then the limit is an hour.
+        poll(&cache, 60 * SECOND + 1, changes, 3_600);
+        let held =
+            |(id, hash): &(uuid::Uuid, TokenHash)| cache.hit(*id, hash, Activity::Passive, reading(60 * SECOND + 1)).is_some();
+        assert!(!held(&idle), "over under the limit before");
+        assert_eq!(held(&busy), changes == 1, "what lay between two changes is not known");
     }
 }

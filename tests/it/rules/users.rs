@@ -297,3 +297,17 @@ async fn rule_u6_roles_and_names() {
         assert!(stored.is_err(), "{twin:?} is there already");
     }
 }
+
+#[tokio::test]
+async fn rule_u6_a_revoked_key_is_void_on_every_node() {
+    let db = stopped().await;
+    let node = db.node("node-2").await;
+    for _ in 0..10 {
+        let (_, key) = db.store.create_key("ci", "admin", ADMIN).await.unwrap();
+        let digest = ApiKey::parse(key.reveal()).unwrap();
+        assert!(node.key(&digest).await.unwrap().is_some(), "known, and remembered");
+        assert!(db.manager.revoke_key("ci", ADMIN).await.unwrap());
+        assert!(node.key(&digest).await.unwrap().is_none());
+    }
+    assert!(!db.manager.revoke_key("ci", ADMIN).await.unwrap());
+}
