@@ -72,7 +72,7 @@ impl Global {
 enum Command {
     /// Show three nodes sharing sessions: real traffic on an embedded PostgreSQL.
     Demo(demo::DemoArgs),
-    /// Run a node: the HTTP API, the sweeper, the heartbeat.
+    /// Run a node: the HTTP API, what it remembers, the sweeper.
     Serve(serve::ServeArgs),
     /// Bring the schema of the database up to date.
     Migrate(migrate::MigrateArgs),

@@ -5,9 +5,9 @@ mod keys;
 mod sessions;
 mod users;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use crate::cache::Hit;
@@ -145,24 +145,26 @@ impl Manager {
         Ok(())
     }
 
-    /// Writes what was counted, stops the background work and leaves the registry. Call it once, when no request is in flight
-    /// any more; whatever is asked afterwards is unavailable.
+    /// Writes what was counted, stops the background work and leaves the registry. Call it when no request is in flight any
+    /// more; whatever is asked afterwards is unavailable.
     ///
     /// # Errors
     /// When it could not leave the registry: the other nodes will find it silent. Activity that could not be written is logged,
     /// and lost.
     pub async fn drain(&self) -> Result<()> {
         let _ = self.stop.send(true);
-        let running = std::mem::take(&mut *self.work.lock().unwrap_or_else(PoisonError::into_inner));
-        for work in running {
+        // Held to the end: a second caller must not leave while a poll of the first could still earn a lease.
+        let mut work = self.work.lock().await;
+        for work in work.drain(..) {
             let _ = work.await;
         }
         // A barrier no longer waits for a node that has left, so it must have stopped trusting its memory.
         self.cache.distrust();
-        if let Some(node) = &self.node {
-            node.leave(&self.store).await?;
-        }
+        let left = match &self.node {
+            Some(node) => node.leave(&self.store).await,
+            None => Ok(()),
+        };
         self.store.close().await;
-        Ok(())
+        left
     }
 }

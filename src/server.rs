@@ -37,9 +37,9 @@ const CHANGE_TIME: Duration = Duration::from_secs(130);
 /// How long a stopping node goes on accepting, with /readyz at 503.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
 /// How long what is in flight may go on after the stop: a client that never finishes its request must not hold the process.
-const STOP_TIME: Duration = Duration::from_secs(7);
-/// How long leaving the registry may take, when the link to PostgreSQL swallows bytes.
-const LEAVE_TIME: Duration = Duration::from_secs(2);
+const STOP_TIME: Duration = Duration::from_secs(5);
+/// How long writing the last activity and leaving the registry may take, when the link to PostgreSQL swallows bytes.
+const LEAVE_TIME: Duration = Duration::from_secs(4);
 
 /// What every handler shares.
 #[derive(Clone)]

@@ -16,6 +16,8 @@ use crate::store::{Control, PollAnswer, Store};
 
 /// Between two polls without a hint; a quarter of the lease.
 const POLL: Duration = Duration::from_millis(500);
+/// Between two polls that both brought something.
+const HURRY: Duration = Duration::from_millis(5);
 /// A poll not answered by then is given up, and its connection with it; half the lease.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -24,8 +26,10 @@ struct Poller {
     store: Store,
     node: Arc<Node>,
     connection: Option<Control>,
-    /// The snapshot last applied; none on a new connection.
-    applied: Option<String>,
+    /// The server process that last answered and the snapshot then applied; none on a new connection.
+    applied: Option<(i32, String)>,
+    /// Whether the last poll could not say what time it is.
+    far: bool,
 }
 
 impl Node {
@@ -37,10 +41,9 @@ impl Node {
         if listen {
             beside.spawn(hints(store.clone(), Arc::clone(&hint)));
         }
-        let mut poller = Poller { store, node: self, connection: None, applied: None };
-        let mut failing = false;
+        let mut poller = Poller { store, node: self, connection: None, applied: None, far: false };
+        let (mut failing, mut hurried) = (false, false);
         loop {
-            // What was applied is told at once: somebody may be waiting for it.
             let news = match poller.poll().await {
                 Ok(news) => {
                     failing = false;
@@ -55,13 +58,17 @@ impl Node {
                     false
                 }
             };
-            let pause = if news { Duration::ZERO } else { POLL };
+            // What was applied is told at once, somebody may be waiting for it; but not without end while more keeps coming.
+            if news && hurried {
+                sleep(HURRY).await;
+            }
+            hurried = news;
             tokio::select! {
                 biased;
                 // Said, or nobody is left to say it.
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = hint.notified(), if !failing => {}
-                () = sleep(pause) => {}
+                () = sleep(if news { Duration::ZERO } else { POLL }) => {}
             }
         }
     }
@@ -82,17 +89,22 @@ impl Poller {
     async fn poll(&mut self) -> Result<bool> {
         let mut connection = self.connect().await?;
         let poll = self.node.cache().begin_poll(clock::read(), self.applied.is_none());
-        let asked = connection.poll(self.node.id(), self.applied.as_deref(), self.node.is_draining(), self.node.is_swept());
+        let applied = self.applied.take();
+        let snapshot = applied.as_ref().map(|(_, snapshot)| &**snapshot);
+        let asked = connection.poll(self.node.id(), snapshot, self.node.is_draining(), self.node.is_swept());
         // Dropped with its connection on every way out but the last.
         let answer = timeout(PATIENCE, asked).await.map_err(Error::unavailable)??;
         self.connection = Some(connection);
         let Some(answer) = answer else {
-            self.applied = None;
             self.node.rejoin(&self.store).await?;
             return Ok(true);
         };
-        let news = !answer.rows.is_empty() || self.applied.is_none();
-        let snapshot = answer.snapshot.clone();
+        if applied.as_ref().is_some_and(|(backend, _)| *backend != answer.backend) {
+            // A pooler changed the connection behind ours: nothing is known of what lies between, so the next poll is a first one.
+            return Ok(true);
+        }
+        let news = !answer.rows.is_empty() || applied.is_none();
+        let now_applied = (answer.backend, answer.snapshot.clone());
         let polled = read(answer)?;
         let users = polled.rows.iter().filter_map(|row| match row {
             Invalidation::User(id) => Some(*id),
@@ -100,7 +112,8 @@ impl Poller {
         });
         self.end_outdated(users.collect());
         self.node.cache().apply(poll, polled, clock::boot());
-        self.applied = Some(snapshot);
+        self.applied = Some(now_applied);
+        self.tell_if_far();
         Ok(news)
     }
 
@@ -110,6 +123,18 @@ impl Poller {
         }
         self.applied = None;
         timeout(PATIENCE, self.store.control()).await.map_err(Error::unavailable)?
+    }
+
+    /// Says, once, that the database is too far away for this node to know its time.
+    fn tell_if_far(&mut self) {
+        let far = self.node.cache().now(clock::read()).is_none();
+        metrics::gauge!("tenure_memory_usable").set(if far { 0.0 } else { 1.0 });
+        if far && !self.far {
+            tracing::warn!(
+                "polls take more than 50 ms, so this node does not know the database's time: every check asks PostgreSQL"
+            );
+        }
+        self.far = far;
     }
 
     /// Ends what a lock-out under an older snapshot could not see (U4); every check refuses those sessions already.

@@ -58,11 +58,15 @@ fn unknown_session() -> Error {
 impl Manager {
     /// Starts a session.
     pub async fn create(&self, new: &NewSession, actor: Actor<'_>) -> Result<Created> {
-        let (id, token) = self.store.create(new, actor).await?;
-        if let Some((guest, _)) = new.guest {
-            self.cache.forget(guest);
-            self.barriers.hint();
-        }
+        let creating = self.store.create(new, actor);
+        let (id, token) = match new.guest {
+            Some((guest, _)) => {
+                let created = self.forgetting(guest, creating).await?;
+                self.barriers.hint();
+                created
+            }
+            None => creating.await?,
+        };
         Ok(Created { session: self.session(id, actor).await?, token })
     }
 

@@ -37,9 +37,10 @@ impl TokenHash {
     pub fn matches(&self, stored: &[u8]) -> bool {
         // By words: the same promise, in an eighth of the steps.
         let (ours, theirs) = (self.0.as_chunks::<8>().0, stored.as_chunks::<8>().0);
-        let equal = ours.iter().zip(theirs).fold(Choice::from(1), |equal, (our, their)| {
-            equal & u64::from_ne_bytes(*our).ct_eq(&u64::from_ne_bytes(*their))
-        });
+        let equal = ours
+            .iter()
+            .zip(theirs)
+            .fold(Choice::from(1), |equal, (our, their)| equal & u64::from_ne_bytes(*our).ct_eq(&u64::from_ne_bytes(*their)));
         stored.len() == self.0.len() && equal.into()
     }
 }

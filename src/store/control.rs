@@ -23,6 +23,8 @@ pub struct PollAnswer {
     pub snapshot: String,
     /// `tenure.now()`, microseconds since 1970.
     pub now: i64,
+    /// The server process that answered. Another one than before means another connection, behind a pooler or not.
+    pub backend: i32,
     /// Rows of the log that the applied snapshot did not show: kind and key.
     pub rows: Vec<(char, String)>,
     /// The policies by kind, on the first poll and whenever they changed.
@@ -134,7 +136,7 @@ impl Control {
                  where i.xid >= pg_snapshot_xmin($2::text::pg_snapshot)
                    and not pg_visible_in_snapshot(i.xid, $2::text::pg_snapshot)
             )
-            select pg_current_snapshot()::text as "snapshot!", b.now as "now!",
+            select pg_current_snapshot()::text as "snapshot!", b.now as "now!", pg_backend_pid() as "backend!",
                    array(select n.kind::text || coalesce(n.key, '') from news n) as "rows!",
                    case when $2 is null or exists (select from news n where n.kind = 'p')
                         then (select jsonb_agg(p) from tenure.policies p) end as "policies: Json<Vec<PolicyRow>>"
@@ -150,6 +152,7 @@ impl Control {
             Ok(PollAnswer {
                 snapshot: row.snapshot,
                 now: row.now.timestamp_micros(),
+                backend: row.backend,
                 rows: row
                     .rows
                     .into_iter()

@@ -321,7 +321,7 @@ fn rule_a11_a_longer_limit_revives_nothing_that_memory_holds() {
     let reading = |after: i64| Reading { boot: after, offset: 0 };
     let poll = |cache: &Cache, after: i64, changes: usize, idle: i32| {
         let polled = Polled { rows: vec![Invalidation::Policies; changes], policies: Some(limits(idle)), now: START + after };
-        cache.apply(cache.begin_poll(after, changes == 0), polled, reading(after));
+        cache.apply(cache.begin_poll(reading(after), changes == 0), polled, after);
     };
     let remember = |cache: &Cache, anchor: i64, seen: i64| {
         let (id, hash) = (uuid::Uuid::from_u128(anchor.unsigned_abs().into()), TokenParts::new().hash());
