@@ -13,6 +13,7 @@ mod cli;
 mod docs;
 mod input;
 mod layering;
+mod lease_model;
 mod limits_agree;
 mod migrations;
 mod plans;
