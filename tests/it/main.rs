@@ -15,6 +15,7 @@ mod input;
 mod layering;
 mod lease_model;
 mod limits_agree;
+mod marks;
 mod migrations;
 mod plans;
 mod races;
