@@ -19,7 +19,7 @@ use crate::world::{InUse, Use, World};
 /// How often an ending without an acknowledgement is asked for again.
 const TRIES: usize = 4;
 /// How long plain SQL waits until its change was applied everywhere.
-const APPLIED: Duration = Duration::from_mins(1);
+const APPLIED: Duration = Duration::from_secs(90);
 
 /// One operator.
 pub(super) async fn run(world: Arc<World>, users: Arc<Users>, mut random: StdRng) {
@@ -150,6 +150,9 @@ async fn commit_and_wait(world: &World, user: usize) -> Result<bool, Failure> {
             .get(0);
     let begun = Instant::now();
     while begun.elapsed() < APPLIED {
+        if world.is_over() {
+            return Ok(false);
+        }
         let applied: Result<bool, _> =
             sqlx::query_scalar("select tenure.applied_everywhere($1::text::xid8)").bind(&xid).fetch_one(&mut connection).await;
         match applied {
@@ -161,7 +164,7 @@ async fn commit_and_wait(world: &World, user: usize) -> Result<bool, Failure> {
             },
         }
     }
-    let what = "plain SQL waited for a minute and was not applied everywhere".to_owned();
+    let what = "plain SQL waited for 90 s and was not applied everywhere".to_owned();
     *world.history().odd.entry(what).or_default() += 1;
     Ok(false)
 }
