@@ -31,7 +31,7 @@ pub fn search(world: World) -> Found {
     let mut at = 0;
     while at < search.met.len() {
         let now = search.met[at].0;
-        next(&world, &now, &mut search.core, &mut events);
+        next(world, &now, &mut search.core, &mut events);
         for event in &events {
             if event.bad {
                 return Found::Bad { states: search.met.len(), path: search.shown(at, event) };
@@ -58,7 +58,7 @@ impl Search {
             let (then, from) = self.met[at];
             at = from as usize;
             let now = self.met[at].0;
-            next(&self.world, &now, &mut self.core, &mut events);
+            next(self.world, &now, &mut self.core, &mut events);
             let event = events.iter().find(|event| event.then.word() == then.word()).unwrap();
             names.push(format!("  at {}: {}", now.time, event.name));
             calls.extend(event.call);

@@ -35,6 +35,7 @@ pub enum Freeze {
 
 /// Which of the rules around the cache are broken.
 #[derive(Debug, Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools)]
 pub struct World {
     /// The cache's own rule that is taken away.
     pub without: Option<Rule>,
@@ -89,6 +90,7 @@ enum Waiting {
 
 /// One state of everything.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)]
 pub struct Everything {
     pub cache: State,
     /// True time, ticks.
@@ -219,7 +221,7 @@ impl Everything {
         }
     }
 
-    fn break_connection(&mut self, world: &World) {
+    fn break_connection(&mut self, world: World) {
         self.poll = Poll::None;
         if !world.cursor_kept {
             self.first = true;
@@ -241,7 +243,7 @@ fn clocks(ticks: u8, wall: u8) -> Reading {
 }
 
 /// Everything that can happen next.
-pub fn next(world: &World, now: &Everything, core: &mut Automaton, events: &mut Vec<Event>) {
+pub fn next(world: World, now: &Everything, core: &mut Automaton, events: &mut Vec<Event>) {
     events.clear();
     let mut add = |name, call: Option<Call>, change: &dyn Fn(&mut Everything)| {
         let mut then = *now;
