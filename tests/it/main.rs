@@ -11,6 +11,7 @@
 mod api;
 mod cli;
 mod docs;
+mod faults;
 mod input;
 mod layering;
 mod lease_model;
