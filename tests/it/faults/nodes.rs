@@ -174,7 +174,7 @@ async fn fault_c46_more_checks_than_connections_when_the_leases_lapse_are_all_an
     for session in sessions.iter().step_by(3) {
         end(&db, session).await;
     }
-    node.node().unwrap().cache().fenced();
+    node.node().unwrap().cache().distrust();
     let asked: Vec<_> = sessions
         .iter()
         .map(|session| {

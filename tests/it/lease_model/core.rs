@@ -117,7 +117,7 @@ fn make<'a>(cache: &'a Cache, load: &mut Option<Load<'a>>, call: Call) -> bool {
             let polled = Polled { rows, policies: first.then(policies), now: BEGIN + now };
             cache.apply(cache.begin_poll(sent, first), polled, received);
         }
-        Call::Fenced => cache.fenced(),
+        Call::Fenced => cache.distrust(),
         Call::Hit(reading) => return cache.hit(ID, &HASH, Activity::Passive, reading).is_some(),
     }
     false
