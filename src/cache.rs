@@ -405,31 +405,35 @@ impl Cache {
         trust.life += 1;
     }
 
-    /// Takes all activity not yet written, ordered by session.
-    pub fn take_unwritten(&self) -> Vec<Unwritten> {
-        let mut taken = std::mem::take(&mut self.guard().orphans);
-        let entries = self.entries.pin();
-        let mut take = |id: Uuid, entry: &Entry| {
-            let mark = entry.take();
-            if !mark.is_none() {
-                taken.push(entry.unwritten(id, mark));
-            }
-        };
+    /// Sessions with activity not yet written, in order; some may turn out to have none. Activity of sessions that are no longer
+    /// remembered is taken with it.
+    pub fn unwritten(&self) -> (Vec<Uuid>, Vec<Unwritten>) {
+        let orphans = std::mem::take(&mut self.guard().orphans);
         let overflowed = self.overflowed.swap(false, Ordering::AcqRel);
-        for _ in 0..self.queue.len() {
-            if let Some(id) = self.queue.pop()
-                && let Some(entry) = entries.get(&id)
-            {
-                take(id, entry);
-            }
-        }
+        let mut ids: Vec<Uuid> = (0..self.queue.len()).map_while(|_| self.queue.pop()).collect();
         if overflowed {
-            for (id, entry) in &entries {
-                take(*id, entry);
-            }
+            ids.extend(self.entries.pin().iter().filter(|(_, entry)| entry.is_marked()).map(|(id, _)| *id));
         }
-        taken.sort_unstable_by_key(|unwritten| unwritten.id);
-        taken
+        ids.sort_unstable();
+        ids.dedup();
+        (ids, orphans)
+    }
+
+    /// Takes the unwritten activity of some sessions.
+    pub fn take(&self, ids: &[Uuid]) -> Vec<Unwritten> {
+        let entries = self.entries.pin();
+        ids.iter()
+            .filter_map(|id| {
+                let entry = entries.get(id)?;
+                let mark = entry.take();
+                (!mark.is_none()).then(|| entry.unwritten(*id, mark))
+            })
+            .collect()
+    }
+
+    /// Says that activity may be left which [`Cache::unwritten`] has named already: the next time it looks at every entry.
+    pub fn look_again(&self) {
+        self.overflowed.store(true, Ordering::Release);
     }
 
     /// Gives back activity that could not be written.

@@ -1,5 +1,6 @@
 //! The writer: takes what the cache counted, writes it in batches, gives back what could not be written.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,17 +27,28 @@ pub struct Flusher {
     transactions: Arc<Transactions>,
 }
 
-/// What is given back unless it was written, even when the flush is dropped half-way.
-struct Pending<'a> {
+/// A batch on its way: given back unless it was written, even when the flush is dropped half-way.
+struct Batch<'a> {
     cache: &'a Cache,
-    unwritten: Vec<Unwritten>,
-    skipped: Vec<Unwritten>,
+    taken: Vec<Unwritten>,
 }
 
-impl Drop for Pending<'_> {
+impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        for unwritten in self.unwritten.drain(..).chain(self.skipped.drain(..)) {
-            self.cache.put_back(unwritten);
+        self.taken.drain(..).for_each(|unwritten| self.cache.put_back(unwritten));
+    }
+}
+
+/// A flush under way: what it does not come to is looked for by the next.
+struct Round<'a> {
+    cache: &'a Cache,
+    whole: bool,
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.cache.look_again();
         }
     }
 }
@@ -52,31 +64,51 @@ impl Flusher {
     /// # Errors
     /// When PostgreSQL cannot be reached: what was not written is given back.
     pub async fn flush(&self, node: Uuid) -> Result<(usize, usize)> {
-        let mut pending = Pending { cache: &self.cache, unwritten: self.cache.take_unwritten(), skipped: Vec::new() };
+        let mut round = Round { cache: &self.cache, whole: false };
+        let (ids, mut orphans) = self.cache.unwritten();
+        let mut skipped = Batch { cache: &self.cache, taken: Vec::new() };
         let mut written = 0;
-        while !pending.unwritten.is_empty() {
-            let from = pending.unwritten.len().saturating_sub(BATCH);
-            let (batch, again) = distinct(&pending.unwritten[from..]);
-            let marks: Vec<_> = batch.iter().map(|unwritten| (unwritten.id, unwritten.law())).collect();
-            let flushed = self.store.flush(&marks).await?;
-            pending.unwritten.truncate(from);
-            pending.skipped.extend(again);
-            for (unwritten, flushed) in batch.into_iter().zip(flushed) {
-                match flushed {
-                    Flushed::Written(anchor) => {
-                        self.cache.written(&unwritten, anchor);
-                        written += 1;
-                    }
-                    Flushed::Skipped => pending.skipped.push(unwritten),
-                    Flushed::Gone => self.cache.forget(unwritten.id),
-                }
-            }
+        // Orphans first, in statements of their own: their sessions may be remembered again, and must not meet themselves.
+        orphans.sort_unstable_by_key(|unwritten| unwritten.id);
+        let mut orphans = Batch { cache: &self.cache, taken: orphans };
+        while !orphans.taken.is_empty() {
+            let mut seen = HashSet::new();
+            let (now, later): (Vec<_>, Vec<_>) =
+                orphans.taken.drain(..).partition(|unwritten| seen.len() < BATCH && seen.insert(unwritten.id));
+            orphans.taken = later;
+            written += self.write(now, &mut skipped.taken).await?;
         }
+        for ids in ids.chunks(BATCH) {
+            written += self.write(self.cache.take(ids), &mut skipped.taken).await?;
+        }
+        let back = skipped.taken.len();
+        drop(skipped);
+        round.whole = true;
         metrics::counter!("tenure_activity_written_total").increment(written as u64);
-        let back = pending.skipped.len();
-        drop(pending);
         self.transactions.write(&self.store, node).await?;
         Ok((written, back))
+    }
+
+    /// Writes one batch, of different sessions in order; returns how many were written.
+    async fn write(&self, taken: Vec<Unwritten>, skipped: &mut Vec<Unwritten>) -> Result<usize> {
+        if taken.is_empty() {
+            return Ok(0);
+        }
+        let mut batch = Batch { cache: &self.cache, taken };
+        let marks: Vec<_> = batch.taken.iter().map(|unwritten| (unwritten.id, unwritten.law())).collect();
+        let flushed = self.store.flush(&marks).await?;
+        let mut written = 0;
+        for (unwritten, flushed) in batch.taken.drain(..).zip(flushed) {
+            match flushed {
+                Flushed::Written(anchor) => {
+                    self.cache.written(&unwritten, anchor);
+                    written += 1;
+                }
+                Flushed::Skipped => skipped.push(unwritten),
+                Flushed::Gone => self.cache.forget(unwritten.id),
+            }
+        }
+        Ok(written)
     }
 }
 
@@ -120,18 +152,4 @@ impl Flusher {
         }
         tracing::warn!("the last activity of some sessions could not be written: somebody holds their rows");
     }
-}
-
-/// Splits what is ordered by session into one mark a session and the rest: a session counted in a forgotten entry and again in
-/// a new one has two, which must not meet in one statement.
-fn distinct(ordered: &[Unwritten]) -> (Vec<Unwritten>, Vec<Unwritten>) {
-    let mut batch: Vec<Unwritten> = Vec::with_capacity(ordered.len());
-    let mut again = Vec::new();
-    for unwritten in ordered {
-        match batch.last() {
-            Some(last) if last.id == unwritten.id => again.push(*unwritten),
-            _ => batch.push(*unwritten),
-        }
-    }
-    (batch, again)
 }

@@ -127,6 +127,10 @@ impl Entry {
         }
     }
 
+    pub(super) fn is_marked(&self) -> bool {
+        !matches!(self.mark.load(Ordering::Acquire), 0 | CLOSED)
+    }
+
     /// Takes the mark for writing; the anchor seen here does not go back meanwhile.
     pub(super) fn take(&self) -> Mark {
         let mut word = self.mark.load(Ordering::Acquire);

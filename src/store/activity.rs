@@ -1,6 +1,9 @@
 //! What a node counted in memory, written in batches: activity, and transactions that are open for long.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::Store;
@@ -29,61 +32,129 @@ pub struct OpenTransaction {
     pub started_at: i64,
 }
 
+/// How long a batch waits for a row that somebody holds: less than it takes PostgreSQL to look for a deadlock, so that an
+/// operator's statement never meets one.
+const LOCK_TIMEOUT: &str = "100ms";
+
 impl Store {
     /// Moves the anchors of sessions, given in the order of ids, as [`Law`] says, and answers for each what became of it. A
-    /// session past its deadline does not move (A7), and none moves past the database's own time. The commit is not waited for: a crash of PostgreSQL may take the batch back.
-    ///
-    /// Rows are locked before they are changed so that locked ones can be skipped: an operator's statement never waits for a
-    /// batch that waits for it. The second step finds them by their place in the table, which costs no second descent of the
-    /// index; a row that moved in between is not found there and counts as skipped.
+    /// session past its deadline does not move (A7), and none moves past the database's own time. The commit is not waited
+    /// for: a crash of PostgreSQL may take the batch back.
     pub async fn flush(&self, marks: &[(Uuid, Law)]) -> Result<Vec<Flushed>> {
-        let ids: Vec<Uuid> = marks.iter().map(|(id, _)| *id).collect();
-        #[expect(clippy::cast_precision_loss, reason = "whole seconds far below 2^53")]
-        let shifts: Vec<f64> = marks.iter().map(|(_, law)| law.shift as f64 / 1e6).collect();
-        let lows: Vec<Option<DateTime<Utc>>> = marks.iter().map(|(_, law)| law.low.map(instant)).collect();
-        let highs: Vec<DateTime<Utc>> = marks.iter().map(|(_, law)| instant(law.high)).collect();
-        let rows = sqlx::query!(
-            r#"/* activity_flush */
-            with context as materialized (
-                select set_config('synchronous_commit', 'off', true) as set
-            ), marks as materialized (
-                select m.* from context, unnest($1::uuid[], $2::float8[], $3::timestamptz[], $4::timestamptz[]) m (id, shift, low, high)
-            ), locked as materialized (
-                select s.ctid as place, m.shift, m.low, m.high
-                  from marks m join tenure.sessions s on s.id = m.id
-                   for update of s skip locked
-            ), written as (
-                update tenure.sessions s
-                   set anchor_at = greatest(s.anchor_at, least(greatest(s.anchor_at + make_interval(secs => l.shift), l.low), l.high, (select tenure.now()))),
-                       node      = $5
-                  from locked l, tenure.policies p
-                 where s.ctid = l.place
-                   and p.kind = s.kind
-                   and (select l.expires_at from tenure.limits(s, p) l) > (select tenure.now())
-                returning s.id, s.anchor_at
-            )
-            select m.id as "id!", w.anchor_at as "anchor_at?",
-                   case when w.id is null then exists (select from tenure.sessions s where s.id = m.id) end as live
-              from marks m left join written w on w.id = m.id"#,
-            &ids,
-            &shifts,
-            &lows as _,
-            &highs,
-            self.node
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        let mut connection = self.pool.acquire().await?;
+        let written = match self.move_anchors(&mut connection, marks).await {
+            // Somebody holds one of the rows: lock the others first, and write those.
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03") => {
+                self.move_free_anchors(&mut connection, marks).await?
+            }
+            written => written?,
+        };
         let mut flushed = vec![Flushed::Gone; marks.len()];
-        for row in rows {
-            if let Ok(place) = ids.binary_search(&row.id) {
-                flushed[place] = match (row.anchor_at, row.live) {
-                    (Some(anchor), _) => Flushed::Written(anchor.timestamp_micros()),
-                    (None, Some(true)) => Flushed::Skipped,
-                    (None, _) => Flushed::Gone,
-                };
+        for (id, anchor) in written {
+            if let Ok(place) = marks.binary_search_by_key(&id, |(id, _)| *id) {
+                flushed[place] = Flushed::Written(anchor.timestamp_micros());
+            }
+        }
+        let missing: Vec<Uuid> =
+            marks.iter().zip(&flushed).filter(|(_, flushed)| **flushed == Flushed::Gone).map(|((id, _), _)| *id).collect();
+        if !missing.is_empty() {
+            let there =
+                sqlx::query_scalar!("/* activity_skipped */ select id from tenure.sessions where id = any ($1)", &missing)
+                    .fetch_all(&mut *connection)
+                    .await?;
+            for id in there {
+                if let Ok(place) = marks.binary_search_by_key(&id, |(id, _)| *id) {
+                    flushed[place] = Flushed::Skipped;
+                }
             }
         }
         Ok(flushed)
+    }
+
+    async fn move_free_anchors(
+        &self,
+        connection: &mut PgConnection,
+        marks: &[(Uuid, Law)],
+    ) -> sqlx::Result<Vec<(Uuid, DateTime<Utc>)>> {
+        let ids: Vec<Uuid> = marks.iter().map(|(id, _)| *id).collect();
+        let mut transaction = connection.begin().await?;
+        let free: HashSet<Uuid> = sqlx::query_scalar!(
+            "/* activity_lock */ select id from tenure.sessions where id = any ($1) order by id for no key update skip locked",
+            &ids
+        )
+        .fetch_all(&mut *transaction)
+        .await?
+        .into_iter()
+        .collect();
+        let marks: Vec<_> = marks.iter().filter(|(id, _)| free.contains(id)).copied().collect();
+        let written = self.move_anchors(&mut transaction, &marks).await?;
+        transaction.commit().await?;
+        Ok(written)
+    }
+
+    /// Most marks are a point in time; those of homepage reloads alone are a shift.
+    async fn move_anchors(
+        &self,
+        connection: &mut PgConnection,
+        marks: &[(Uuid, Law)],
+    ) -> sqlx::Result<Vec<(Uuid, DateTime<Utc>)>> {
+        let (points, shifts): (Vec<_>, Vec<_>) = marks.iter().copied().partition(|(_, law)| law.low.is_some());
+        let bounds = |marks: &[(Uuid, Law)]| -> (Vec<Uuid>, Vec<DateTime<Utc>>) {
+            marks.iter().map(|(id, law)| (*id, instant(law.high))).unzip()
+        };
+        let mut written = Vec::with_capacity(marks.len());
+        if !points.is_empty() {
+            let (ids, ats) = bounds(&points);
+            let rows = sqlx::query!(
+                r#"/* activity_flush */
+                with context as materialized (
+                    select set_config('synchronous_commit', 'off', true), set_config('lock_timeout', $4, true)
+                )
+                update tenure.sessions s
+                   set anchor_at = greatest(s.anchor_at, least(m.at, (select tenure.now()))),
+                       node      = $3
+                  from context, unnest($1::uuid[], $2::timestamptz[]) m (id, at), tenure.policies p
+                 where s.id = m.id
+                   and p.kind = s.kind
+                   and (select l.expires_at from tenure.limits(s, p) l) > (select tenure.now())
+                returning s.id, s.anchor_at"#,
+                &ids,
+                &ats,
+                self.node,
+                LOCK_TIMEOUT
+            )
+            .fetch_all(&mut *connection)
+            .await?;
+            written.extend(rows.into_iter().map(|row| (row.id, row.anchor_at)));
+        }
+        if !shifts.is_empty() {
+            let (ids, ats) = bounds(&shifts);
+            #[expect(clippy::cast_precision_loss, reason = "whole seconds far below 2^53")]
+            let by: Vec<f64> = shifts.iter().map(|(_, law)| law.shift as f64 / 1e6).collect();
+            let rows = sqlx::query!(
+                r#"/* activity_flush_refreshes */
+                with context as materialized (
+                    select set_config('synchronous_commit', 'off', true), set_config('lock_timeout', $5, true)
+                )
+                update tenure.sessions s
+                   set anchor_at = greatest(s.anchor_at, least(s.anchor_at + make_interval(secs => m.shift), m.at, (select tenure.now()))),
+                       node      = $4
+                  from context, unnest($1::uuid[], $2::float8[], $3::timestamptz[]) m (id, shift, at), tenure.policies p
+                 where s.id = m.id
+                   and p.kind = s.kind
+                   and (select l.expires_at from tenure.limits(s, p) l) > (select tenure.now())
+                returning s.id, s.anchor_at"#,
+                &ids,
+                &by,
+                &ats,
+                self.node,
+                LOCK_TIMEOUT
+            )
+            .fetch_all(&mut *connection)
+            .await?;
+            written.extend(rows.into_iter().map(|row| (row.id, row.anchor_at)));
+        }
+        Ok(written)
     }
 
     /// Writes down transactions that are still open (C2). One that was closed through another node meanwhile is left out.

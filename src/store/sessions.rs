@@ -55,9 +55,9 @@ pub enum CheckOutcome {
 /// What a check that counts in memory read.
 #[derive(Debug)]
 pub enum Looked {
-    /// It lives and may be remembered.
+    /// To be remembered; whether it lives is the node's to judge.
     Live(Loaded),
-    /// It lives, but is not to be remembered, or it changed meanwhile: count it in the database.
+    /// Not to be remembered, or not this token's: ask the database for the verdict.
     Uncertain,
     /// The verdict.
     Concluded(CheckOutcome),
@@ -95,18 +95,13 @@ const COUNT: &str = "/* session_check */
        and not exists (select from tenure.users u where u.id = t.user_id and tenure.barred(t, u, p) is not null)
     returning ";
 
-/// Reads a session with its user, policy and the time: three primary keys, and nothing is written.
+/// Reads what a node remembers of a session: two primary keys, and nothing is written. Whether it lives says the node's own
+/// policy and time; `admitted` is what its user says.
 const LOOK: &str = "/* session_look */
-    select t.token_hash, t.id, t.kind, u.name as user_name, t.device, t.remember_me, t.residue, t.created_at, t.anchor_at, t.refresh_seconds,
-           t.idle_limit_seconds, t.window_seconds, null::text as oauth_entity, t.app_state, t.app_state_at, t.node,
-           null::inet as client_address, null::text as user_agent, false as active, tenure.barred(t, u, p) as barred, n.at as now,
-           t.user_id, u.active as user_active,
-           p.idle_seconds, p.max_life_seconds, p.remember_me_seconds, p.residue_seconds, p.prompt_seconds, p.auto_refresh_extends,
-           p.ajax_prompt, p.ajax_resubmit
+    select t.token_hash, t.kind, t.device, t.remember_me, t.residue, t.created_at, t.anchor_at, t.refresh_seconds, t.idle_limit_seconds,
+           t.user_id, u.name, t.user_id is null or (u.active and not u.locked_out and u.epoch = t.user_epoch) as admitted
       from tenure.sessions t
-      join tenure.policies p   on p.kind = t.kind
       left join tenure.users u on u.id = t.user_id
-     cross join (select tenure.now() as at offset 0) n
      where t.id = $1";
 
 #[cfg(any(test, feature = "test-util"))]
@@ -183,16 +178,15 @@ impl Store {
 
     /// Reads a session for a check that counts in memory: what there is to remember of it, or the verdict when there is nothing.
     pub async fn look(&self, id: Uuid, hash: &TokenHash, activity: Activity, actor: Actor<'_>) -> Result<Looked> {
-        let row: Option<LookRow> = sqlx::query_as(LOOK).bind(id).fetch_optional(&self.pool).await?;
-        if let Some(row) = &row
-            && let Some(loaded) = row.loaded()?
-            && hash.matches(row.token_hash())
-        {
-            allowed(activity, loaded.0.timing.kind)?;
-            return Ok(if loaded.1 { Looked::Live(loaded.0) } else { Looked::Uncertain });
-        }
-        let outcome = self.conclude(row.map(LookRow::into_live), id, hash, activity, actor).await?;
-        Ok(outcome.map_or(Looked::Uncertain, Looked::Concluded))
+        let Some(row) = sqlx::query_as::<_, LookRow>(LOOK).bind(id).fetch_optional(&self.pool).await? else {
+            let outcome = self.conclude(None, id, hash, activity, actor).await?;
+            return Ok(outcome.map_or(Looked::Uncertain, Looked::Concluded));
+        };
+        let Some(loaded) = row.loaded(id).filter(|loaded| hash.matches(loaded.hash.as_bytes())) else {
+            return Ok(Looked::Uncertain);
+        };
+        allowed(activity, loaded.timing.kind)?;
+        Ok(Looked::Live(loaded))
     }
 
     /// The verdict on a session that was not counted; `None` when it must be asked again.
