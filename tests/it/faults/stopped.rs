@@ -26,9 +26,9 @@ async fn stopping_process() {
         node.check_now(&token, None).is_some()
     })
     .await;
-    kill_process(getpid(), Signal::STOP).unwrap();
     // Another thread may take the signal, and this one go on for a moment: the stop is where the clock leaps.
     let mut last = clock::boot();
+    kill_process(getpid(), Signal::STOP).unwrap();
     loop {
         let now = clock::boot();
         if now - last > 1_000_000 {
