@@ -162,6 +162,7 @@ impl Run {
         }
         if self.wants("change") {
             change::measure(&mut self.table, &manager, &tokens);
+            hit::fill(&manager, crowd, million).await;
         }
         // Last, because it leaves activity of every session to be written.
         if self.wants("million") {
