@@ -58,7 +58,8 @@ impl Crowd {
             let last = numbers.end.min(from + BATCH) - 1;
             run(&mut connection, &self.insert(from, last)).await;
         }
-        run(&mut connection, "vacuum analyze tenure.sessions, tenure.session_attributes, tenure.users").await;
+        // All tables: with the size of a small one unknown, plans differ.
+        run(&mut connection, "vacuum analyze").await;
         run(&mut connection, "checkpoint").await;
     }
 

@@ -107,8 +107,9 @@ impl Run {
         let crowd = Crowd::found(&url).await;
         step(&format!("Loading {million} sessions"));
         crowd.load(&url, 0..million).await;
-        self.few(&url, crowd, few).await;
+        // First, while the process has nothing to use again: its growth is measured.
         let durable = self.many(&url, crowd, million).await;
+        self.few(&url, crowd, few).await;
         if self.wants("cold") {
             step("A node that remembers nothing yet");
             cold::measure(&mut self.table, &url, crowd, million).await;

@@ -82,7 +82,7 @@ impl Table {
         self.rows.sort_by_key(|row| row.line);
         let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0).max(4);
         let mut text = format!(
-            "{:<4} {:>7} {:>13} {:<8} {:<6}  {:<width$} {:>9} {:>9}  against\n",
+            "{:<4} {:>7} {:>16} {:<8} {:<6}  {:<width$} {:>9} {:>9}  against\n",
             "line", "ratio", "rounds", "goal", "", "what", "ours", "reference"
         );
         for row in &self.rows {
@@ -99,7 +99,7 @@ impl Table {
             let spread = row.spread.map(|(least, most)| format!("{least:.2} to {most:.2}")).unwrap_or_default();
             let _ = writeln!(
                 text,
-                "{:<4} {:>7.2} {spread:>13} {goal:<8} {verdict:<6}  {:<width$} {:>9} {:>9}  {}",
+                "{:<4} {:>7.2} {spread:>16} {goal:<8} {verdict:<6}  {:<width$} {:>9} {:>9}  {}",
                 row.line,
                 row.ratio,
                 row.what,
