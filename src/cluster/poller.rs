@@ -42,12 +42,12 @@ impl Node {
             beside.spawn(hints(store.clone(), Arc::clone(&hint)));
         }
         let mut poller = Poller { store, node: self, connection: None, applied: None, far: false };
-        let (mut failing, mut hurried) = (false, false);
+        let (mut failing, mut hurried, mut hinted) = (false, false, false);
         loop {
             let news = match poller.poll().await {
                 Ok(news) => {
                     failing = false;
-                    news
+                    news || hinted
                 }
                 Err(error) => {
                     if !failing {
@@ -58,18 +58,19 @@ impl Node {
                     false
                 }
             };
-            // What was applied is told at once, somebody may be waiting for it; but not without end while more keeps coming.
+            // What was applied is told at once, also after a hint that brought nothing: somebody may be waiting for it. But not
+            // without end while more keeps coming.
             if news && hurried {
                 sleep(HURRY).await;
             }
             hurried = news;
-            tokio::select! {
+            hinted = tokio::select! {
                 biased;
                 // Said, or nobody is left to say it.
                 _ = stop.wait_for(|stop| *stop) => return,
-                () = hint.notified(), if !failing => {}
-                () = sleep(if news { Duration::ZERO } else { POLL }) => {}
-            }
+                () = hint.notified(), if !failing => true,
+                () = sleep(if news { Duration::ZERO } else { POLL }) => false,
+            };
         }
     }
 }
