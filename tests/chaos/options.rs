@@ -9,6 +9,9 @@ const FULL_SECONDS: u64 = 600;
 /// Answers a second that a short run has to give, also unoptimised and whatever else the machine does meanwhile.
 const MODEST: (u64, u64) = (8, 100);
 
+/// Drawn from when nobody asks for another: runs of different versions meet the same faults.
+const SEED: u64 = 30;
+
 /// One run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -93,7 +96,7 @@ pub fn read(arguments: impl Iterator<Item = String>) -> Command {
         }
     }
     let scaled = |full: u64, modest: u64| if seconds >= FULL_SECONDS { full * seconds / FULL_SECONDS } else { modest * seconds };
-    let seed = seed.unwrap_or_else(rand::random);
+    let seed = seed.unwrap_or(SEED);
     match nodes.unwrap_or(3 + seed % 3) {
         nodes @ 3..=5 => Command::Run(Options {
             seed,
