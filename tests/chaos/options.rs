@@ -45,7 +45,8 @@ pub enum Command {
 
 /// Reads the arguments.
 pub fn read(arguments: impl Iterator<Item = String>) -> Command {
-    let (mut seed, mut seconds, mut nodes, mut http, mut in_process, mut weaken) = (None, 60, None, None, None, None);
+    let (mut seed, mut nodes, mut http, mut in_process, mut weaken) = (None, None, None, None, None);
+    let mut seconds = if std::env::var_os("TENURE_TEST_LONG").is_some() { FULL_SECONDS } else { 60 };
     let mut expect_violation = false;
     let mut arguments = arguments.flat_map(|argument| match argument.split_once('=') {
         Some((name, value)) if name.starts_with("--") => vec![name.to_owned(), value.to_owned()],
