@@ -157,6 +157,12 @@ struct Guarded {
     orphans: Vec<Unwritten>,
 }
 
+impl Guarded {
+    fn is_tainted(&self, load: &Load<'_>) -> bool {
+        self.loads.get(&load.number).is_none_or(|load| load.tainted)
+    }
+}
+
 /// The near-cache of one node.
 #[derive(Debug)]
 pub struct Cache {
@@ -290,10 +296,9 @@ impl Cache {
     /// Remembers what a load found, if nothing spoke against it meanwhile; whether it did.
     pub fn finish_load(&self, load: &Load<'_>, found: &Loaded, reading: Reading) -> bool {
         let mut guarded = self.guard();
-        let tainted = guarded.loads.get(&load.number).is_none_or(|load| load.tainted);
         let trust = self.trust.load();
         let entries = self.entries.pin();
-        if tainted && self.holds(Rule::Taint) || trust.now(reading).is_none() {
+        if guarded.is_tainted(load) && self.holds(Rule::Taint) || trust.now(reading).is_none() {
             return false;
         }
         let older = entries.get(&found.id);
@@ -384,6 +389,11 @@ impl Cache {
 
     fn forget_session(&self, id: Uuid, guarded: &mut Guarded) {
         Self::taint(guarded, |target| target == Target::Session(id));
+        self.remove(id, guarded);
+    }
+
+    /// Removes an entry; its unwritten activity stays until it is written.
+    fn remove(&self, id: Uuid, guarded: &mut Guarded) {
         let entries = self.entries.pin();
         if let Some(entry) = entries.remove(&id) {
             let mark = entry.close();

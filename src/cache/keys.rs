@@ -49,8 +49,7 @@ impl Cache {
     /// Remembers the key a look-up found, under the rules of a load. Only keys that exist are remembered.
     pub fn finish_key(&self, load: &Load<'_>, hash: &TokenHash, found: Arc<CachedKey>, reading: Reading) {
         let guarded = self.guard();
-        let tainted = guarded.loads.get(&load.number).is_none_or(|load| load.tainted);
-        if !tainted && self.trust.load().now(reading).is_some() {
+        if !guarded.is_tainted(load) && self.trust.load().now(reading).is_some() {
             self.keys.0.pin().insert(*hash.as_bytes(), found);
         }
     }

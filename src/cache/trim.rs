@@ -31,12 +31,7 @@ impl Cache {
         }
         let mut guarded = self.guard();
         for id in &gone {
-            if let Some(entry) = entries.remove(id) {
-                let mark = entry.close();
-                if !mark.is_none() {
-                    guarded.orphans.push(entry.unwritten(*id, mark));
-                }
-            }
+            self.remove(*id, &mut guarded);
         }
         guarded.people.retain(|_, person| std::sync::Arc::strong_count(person) > 1);
         gone.len()

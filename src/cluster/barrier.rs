@@ -90,12 +90,7 @@ impl Barriers {
             return receipt;
         }
         // The task went with its runtime; time alone is enough.
-        loop {
-            if let Some(receipt) = Barrier::settled(committed, clock::boot(), None) {
-                return receipt;
-            }
-            sleep(left(committed + LEASES_OVER)).await;
-        }
+        receipt_for(committed, None).await
     }
 }
 
@@ -149,12 +144,17 @@ async fn wait(store: Store, waiters: Vec<Waiter>) {
     };
     let _ = timeout(left(last + LEASES_OVER), looking).await;
     for waiter in waiters {
-        while Barrier::settled(waiter.committed, clock::boot(), nodes.as_deref()).is_none() {
-            sleep(left(waiter.committed + LEASES_OVER)).await;
+        let _ = waiter.receipt.send(receipt_for(waiter.committed, nodes.as_deref()).await);
+    }
+}
+
+/// The receipt, as soon as it may be given by what is known of the nodes.
+async fn receipt_for(committed: Boot, nodes: Option<&[Applied]>) -> Barrier {
+    loop {
+        if let Some(receipt) = Barrier::settled(committed, clock::boot(), nodes) {
+            return receipt;
         }
-        if let Some(receipt) = Barrier::settled(waiter.committed, clock::boot(), nodes.as_deref()) {
-            let _ = waiter.receipt.send(receipt);
-        }
+        sleep(left(committed + LEASES_OVER)).await;
     }
 }
 

@@ -189,15 +189,17 @@ impl Manager {
 
     /// Asks PostgreSQL, in turn with the others.
     async fn ask(&self, id: Uuid, hash: &TokenHash, activity: Activity, strict: bool, actor: Actor<'_>) -> Result<Found> {
-        let turn = match self.gate.try_acquire() {
-            Ok(turn) => turn,
-            Err(_) => timeout(TURN, self.gate.acquire()).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?,
-        };
-        if !strict && self.cache.is_open(clock::read()) {
+        let _turn = if let Ok(turn) = self.gate.try_acquire() {
+            turn
+        } else {
+            let turn = timeout(TURN, self.gate.acquire()).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?;
             // Somebody else may have brought it back while this one waited.
-            if let Some(hit) = self.cache.hit(id, hash, activity, clock::read()) {
+            if !strict && let Some(hit) = self.cache.hit(id, hash, activity, clock::read()) {
                 return Ok(Found::Hit(hit));
             }
+            turn
+        };
+        if !strict && self.cache.is_open(clock::read()) {
             let load = self.cache.begin_load(id);
             match self.store.look(id, hash, activity, actor).await? {
                 Looked::Live(loaded) => {
@@ -210,9 +212,7 @@ impl Manager {
                 Looked::Concluded(outcome) => return Ok(Found::Outcome(outcome)),
             }
         }
-        let outcome = self.store.check_session(id, hash, activity, actor).await?;
-        drop(turn);
-        Ok(Found::Outcome(outcome))
+        Ok(Found::Outcome(self.store.check_session(id, hash, activity, actor).await?))
     }
 
     pub(super) fn verdict(&self, outcome: CheckOutcome) -> Verdict {
