@@ -11,7 +11,7 @@ mod view;
 
 pub use explain::{Candidate, Explanation, Origin, Origins, Recorded};
 pub use facts::{Ending, Loaded, Session};
-pub use kind::{Activity, Device, EndReason, Kind};
+pub use kind::{Activity, Device, EndReason, Kind, Role};
 pub use limits::{Deadlines, Limits, Policy, Timing, instant};
 pub use mark::{Law, Mark, Movement};
 pub use token::{ApiKey, SessionToken, TokenHash, TokenParts};

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde_json::Value;
+use tenure::session::Role;
 use tenure::store::Actor;
 use tokio::process::Command;
 
@@ -27,7 +28,7 @@ pub async fn measure(table: &mut Table, place: &mut Place) {
     let crowd = Crowd::found(&url).await;
     crowd.load(&url, 0..SESSIONS).await;
     let tools = store(&url, "bench").await;
-    let (_, key) = tools.create_key("bench", "admin", Actor("bench")).await.unwrap();
+    let (_, key) = tools.create_key("bench", Role::Admin, Actor("bench")).await.unwrap();
     tools.close().await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let tokens = crowd.tokens(0..SESSIONS);

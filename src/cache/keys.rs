@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Cache, Load, Target};
 use crate::clock::Reading;
-use crate::session::TokenHash;
+use crate::session::{Role, TokenHash};
 
 /// A key as a look-up found it.
 #[derive(Debug)]
@@ -15,8 +15,8 @@ pub struct CachedKey {
     pub id: Uuid,
     /// Name: the actor of what it does.
     pub name: Box<str>,
-    /// Role.
-    pub role: Box<str>,
+    /// What it may do.
+    pub role: Role,
 }
 
 /// Keys by digest. The digest is of 256 random bits: finding one by it says that the caller holds the key.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::database::{spinner, with_own_database};
 use super::{Failure, Global, output};
 use crate::embedded::Embedded;
+use crate::session::Role;
 use crate::store::{Actor, ConnectSettings, Store};
 use client::Client;
 use nodes::Nodes;
@@ -45,7 +46,7 @@ pub(super) async fn run(global: &Global, args: &DemoArgs) -> Result<(), Failure>
 
 async fn tell(global: &Global, args: &DemoArgs, settings: &ConnectSettings) -> Result<Report, Failure> {
     let store = Store::connect(settings).await?;
-    let (_, key) = store.create_key("demo", "admin", Actor("demo")).await?;
+    let (_, key) = store.create_key("demo", Role::Admin, Actor("demo")).await?;
     let mut report = Report::new(global.json);
     report.line("Starting three nodes on one PostgreSQL");
     let mut nodes = Nodes::start(&settings.url, &store).await?;

@@ -1,6 +1,7 @@
 //! `tenure keys ...`
 
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
 use super::database::{actor, operator, with_manager};
@@ -8,6 +9,7 @@ use super::output::{document, line, note};
 use super::{Failure, Global};
 use crate::error::Error;
 use crate::input;
+use crate::session::Role;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
@@ -17,8 +19,8 @@ pub(super) enum KeysCommand {
         #[arg(long)]
         name: String,
         /// What it may do.
-        #[arg(long, default_value = "admin", value_parser = ["admin"])]
-        role: String,
+        #[arg(long, default_value = "admin", value_parser = roles())]
+        role: Role,
     },
     /// Revoke a key by name or id.
     Revoke {
@@ -27,12 +29,16 @@ pub(super) enum KeysCommand {
     },
 }
 
+fn roles() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.iter().map(|role| role.as_str())).try_map(|word| word.parse::<Role>())
+}
+
 pub(super) async fn run(global: &Global, command: KeysCommand) -> Result<(), Failure> {
     let operator = operator();
     let actor = actor(&operator);
     with_manager(global, async |manager| match command {
         KeysCommand::Create { name, role } => {
-            let (record, key) = manager.store().create_key(&input::label("name", &name)?, &role, actor).await?;
+            let (record, key) = manager.store().create_key(&input::label("name", &name)?, role, actor).await?;
             if global.json {
                 return document(&json!({ "id": record.id, "name": record.name, "role": record.role, "key": key.reveal() }));
             }

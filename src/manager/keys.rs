@@ -20,7 +20,7 @@ impl Manager {
         }
         let load = self.cache.begin_key();
         let Some(record) = self.store.key(hash).await? else { return Ok(None) };
-        let key = Arc::new(CachedKey { id: record.id, name: record.name.into(), role: record.role.into() });
+        let key = Arc::new(CachedKey { id: record.id, name: record.name.into(), role: record.role });
         self.cache.finish_key(&load, hash, Arc::clone(&key), clock::read());
         Ok(Some(key))
     }

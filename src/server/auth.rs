@@ -1,4 +1,7 @@
-//! Who calls: an API key as bearer token, looked up by its digest. Deny by default: only extracting a caller opens a route.
+//! Who calls: an API key as bearer token, looked up by its digest. Deny by default: a handler names in its signature whose calls
+//! it takes, and takes nobody else's.
+
+use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -7,22 +10,60 @@ use axum::http::request::Parts;
 use super::App;
 use super::problem::Problem;
 use crate::manager::Key;
-use crate::session::ApiKey;
+use crate::session::{ApiKey, Role};
 use crate::store::Actor;
 
-/// An authenticated caller.
-pub(super) struct Caller {
-    key: Key,
+/// Roles that may call a route (U6).
+pub(super) trait Callers: Send + Sync {
+    const ROLES: &'static [Role];
 }
 
-impl Caller {
+/// Defines who may call, by name.
+macro_rules! callers {
+    ($($(#[$doc:meta])* $name:ident: $($role:ident),+;)+) => {$(
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl Callers for $name {
+            const ROLES: &'static [Role] = &[$(Role::$role),+];
+        }
+    )+};
+}
+
+callers! {
+    /// Changes of everything, and what nobody else was given.
+    Admins: Admin;
+    /// What an application does for its own clients.
+    Apps: Admin, App;
+    /// Locking and unlocking.
+    UserAdmins: Admin, UserAdmin;
+    /// Lists of users, sessions and events.
+    Watchers: Admin, UserAdmin, Reporter;
+    /// What else may be read: properties, client applications, nodes, metrics.
+    Readers: Admin, Reporter;
+    /// One session, and whether a user has access.
+    Anybody: Admin, UserAdmin, App, Reporter;
+}
+
+/// An authenticated caller whose role may do this.
+pub(super) struct Caller<C = Admins> {
+    key: Key,
+    callers: PhantomData<C>,
+}
+
+impl<C> Caller<C> {
     /// The caller as the actor of what it does.
     pub(super) fn actor(&self) -> Actor<'_> {
         Actor(&self.key.name)
     }
+
+    /// What it may do.
+    pub(super) fn role(&self) -> Role {
+        self.key.role
+    }
 }
 
-impl FromRequestParts<App> for Caller {
+impl<C: Callers> FromRequestParts<App> for Caller<C> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
@@ -36,12 +77,16 @@ impl FromRequestParts<App> for Caller {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let hash = presented.and_then(|(_, key)| ApiKey::parse(key.trim())).ok_or_else(Problem::invalid_api_key)?;
-        match app.manager.key(&hash).await? {
-            Some(key) if &*key.role == "admin" => Ok(Self { key }),
-            Some(_) => {
-                Err(Problem::new(403, "role_not_allowed", "The key's role does not allow this.", "Use a key of role admin."))
-            }
-            None => Err(Problem::invalid_api_key()),
+        let key = app.manager.key(&hash).await?.ok_or_else(Problem::invalid_api_key)?;
+        if C::ROLES.contains(&key.role) {
+            return Ok(Self { key, callers: PhantomData });
         }
+        let roles = C::ROLES.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
+        Err(Problem::new(
+            403,
+            "role_not_allowed",
+            &format!("The key's role, {}, does not allow this.", key.role),
+            &format!("Use a key of role {roles}."),
+        ))
     }
 }

@@ -102,6 +102,20 @@ words! {
 }
 
 words! {
+    /// What an API key or console user may do (U6).
+    Role {
+        /// Everything.
+        Admin = "admin",
+        /// Lock and unlock users; read users, sessions and events.
+        UserAdmin = "user_admin",
+        /// What an application needs for its own clients; for API keys only.
+        App = "app",
+        /// Read.
+        Reporter = "reporter",
+    }
+}
+
+words! {
     /// Why a session ended (SEMANTICS 5).
     EndReason {
         /// The idle limit passed.

@@ -109,7 +109,8 @@ impl FromRow<'_, PgRow> for Policy {
     }
 }
 
-fn word<T: TryFrom<String, Error = String>>(column: &str, value: String) -> Result<T> {
+/// A word of a column, as the database's own constraints spell it.
+pub(super) fn word<T: TryFrom<String, Error = String>>(column: &str, value: String) -> Result<T> {
     T::try_from(value).map_err(|error| Error::failed(format!("column {column} holds an unknown word: {error}")))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection, Row};
 use tenure::embedded::Embedded;
-use tenure::session::TokenParts;
+use tenure::session::{Role, TokenParts};
 use tenure::store::{Actor, ConnectSettings, Store};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -55,7 +55,7 @@ impl Postgres {
             ConnectSettings { url: this.url.clone(), connections: 2, node: None, allow_plaintext: true, allow_lossy: false };
         tenure::store::migrate(&settings, &|_| {}).await?;
         let store = Store::connect(&settings).await?;
-        let (_, key) = store.create_key("chaos", "admin", Actor("chaos")).await?;
+        let (_, key) = store.create_key("chaos", Role::Admin, Actor("chaos")).await?;
         store.close().await;
         Ok((this, key.reveal().to_owned()))
     }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::super::auth::Caller;
+use super::super::auth::{Apps, Caller};
 use super::super::extract::{Body, SessionId};
 use super::super::problem::Problem;
 use super::super::{App, AppState};
@@ -18,7 +18,7 @@ use crate::store::{Actor, AttributeChange, Attributes};
 /// Shows the payload; `ETag` carries its version.
 #[utoipa::path(get, path = "/v1/sessions/{id}/attributes", params(("id" = Uuid, Path, description = "Session id")), responses(
     (status = 200, body = Object), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, description = "session_ended", body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn read(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Result<Response, Problem> {
+pub(super) async fn read(caller: Caller<Apps>, State(app): AppState, SessionId(id): SessionId) -> Result<Response, Problem> {
     alive(&app, id, caller.actor()).await?;
     let attributes = app.manager.store().attributes(id).await?.ok_or_else(ended)?;
     Ok(answer(attributes))
@@ -29,7 +29,7 @@ pub(super) async fn read(caller: Caller, State(app): AppState, SessionId(id): Se
     (status = 200, body = Object), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
     (status = 409, description = "session_ended", body = Problem), (status = 412, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn replace(
-    caller: Caller,
+    caller: Caller<Apps>,
     State(app): AppState,
     SessionId(id): SessionId,
     headers: HeaderMap,
@@ -43,7 +43,7 @@ pub(super) async fn replace(
     (status = 200, body = Object), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
     (status = 409, description = "session_ended", body = Problem), (status = 412, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn merge(
-    caller: Caller,
+    caller: Caller<Apps>,
     State(app): AppState,
     SessionId(id): SessionId,
     headers: HeaderMap,

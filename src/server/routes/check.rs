@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Deserialize;
 
 use super::super::AppState;
-use super::super::auth::Caller;
+use super::super::auth::{Apps, Caller};
 use super::super::extract::Body;
 use super::super::problem::Problem;
 use crate::input;
@@ -31,7 +31,7 @@ pub(in crate::server) struct CheckRequest {
     (status = 400, body = Problem), (status = 401, description = "session_ended, unknown_token or invalid_api_key", body = Problem),
     (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn check(
-    caller: Caller,
+    caller: Caller<Apps>,
     State(app): AppState,
     Body(request): Body<CheckRequest>,
 ) -> Result<Json<Checked>, Problem> {

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::super::AppState;
-use super::super::auth::Caller;
+use super::super::auth::{Caller, Readers, Watchers};
 use super::super::extract::Params;
 use super::super::problem::Problem;
 use super::sessions::{EventPage, EventQuery};
@@ -20,7 +20,7 @@ pub(in crate::server) struct NodePage {
 
 /// Lists the nodes of the cluster.
 #[utoipa::path(get, path = "/v1/nodes", responses((status = 200, body = NodePage), (status = 401, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn nodes(_: Caller, State(app): AppState) -> Result<Json<NodePage>, Problem> {
+pub(super) async fn nodes(_: Caller<Readers>, State(app): AppState) -> Result<Json<NodePage>, Problem> {
     Ok(Json(NodePage { items: app.manager.store().nodes().await?, next: None }))
 }
 
@@ -28,7 +28,7 @@ pub(super) async fn nodes(_: Caller, State(app): AppState) -> Result<Json<NodePa
 #[utoipa::path(get, path = "/v1/events", params(EventQuery), responses(
     (status = 200, body = EventPage), (status = 400, body = Problem), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn events(
-    _: Caller,
+    _: Caller<Watchers>,
     State(app): AppState,
     Params(query): Params<EventQuery>,
 ) -> Result<Json<EventPage>, Problem> {

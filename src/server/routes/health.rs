@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 
 use super::super::AppState;
-use super::super::auth::Caller;
+use super::super::auth::{Caller, Readers};
 use super::super::problem::Problem;
 
 /// How the process is.
@@ -35,7 +35,7 @@ pub(super) async fn readyz(State(app): AppState) -> Result<Json<Health>, Problem
 
 /// Metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain"), (status = 401, body = Problem)))]
-pub(super) async fn metrics(_: Caller, State(app): AppState) -> impl IntoResponse {
+pub(super) async fn metrics(_: Caller<Readers>, State(app): AppState) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
 }
 

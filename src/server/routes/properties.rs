@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::super::AppState;
-use super::super::auth::Caller;
+use super::super::auth::{Admins, Caller, Readers};
 use super::super::extract::{Body, Name, Params};
 use super::super::problem::Problem;
 use crate::input;
@@ -21,14 +21,14 @@ pub(in crate::server) struct PropertyPage {
 
 /// Lists every property with its effective value.
 #[utoipa::path(get, path = "/v1/properties", responses((status = 200, body = PropertyPage), (status = 401, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn list(_: Caller, State(app): AppState) -> Result<Json<PropertyPage>, Problem> {
+pub(super) async fn list(_: Caller<Readers>, State(app): AppState) -> Result<Json<PropertyPage>, Problem> {
     Ok(Json(PropertyPage { items: app.manager.store().properties(None).await?, next: None }))
 }
 
 /// Shows a property.
 #[utoipa::path(get, path = "/v1/properties/{name}", params(("name" = String, Path, description = "Property name")), responses(
     (status = 200, body = Property), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn show(_: Caller, State(app): AppState, Name(name): Name) -> Result<Json<Property>, Problem> {
+pub(super) async fn show(_: Caller<Readers>, State(app): AppState, Name(name): Name) -> Result<Json<Property>, Problem> {
     Ok(Json(app.manager.property(&name).await?))
 }
 
@@ -47,7 +47,7 @@ pub(in crate::server) struct PropertyInput {
     (status = 200, body = Changed), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
     (status = 409, description = "too_many_endings", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn set(
-    caller: Caller,
+    caller: Caller<Admins>,
     State(app): AppState,
     Name(name): Name,
     Body(input): Body<PropertyInput>,
@@ -68,7 +68,7 @@ pub(in crate::server) struct UnsetQuery {
     (status = 200, body = Changed), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
     (status = 409, description = "too_many_endings", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn unset(
-    caller: Caller,
+    caller: Caller<Admins>,
     State(app): AppState,
     Name(name): Name,
     Params(query): Params<UnsetQuery>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::AppState;
-use super::super::auth::Caller;
+use super::super::auth::{Admins, Anybody, Apps, Caller, Watchers};
 use super::super::extract::{Body, Params, SessionId};
 use super::super::problem::Problem;
 use super::check::answer;
@@ -34,7 +34,7 @@ pub(in crate::server) struct Created {
     (status = 403, description = "user_locked_out or user_inactive", body = Problem), (status = 404, description = "unknown_user", body = Problem),
     (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn create(
-    caller: Caller,
+    caller: Caller<Apps>,
     State(app): AppState,
     Body(request): Body<CreateSession>,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
@@ -117,7 +117,7 @@ pub(in crate::server) struct SessionPage {
 /// Lists sessions, newest first.
 #[utoipa::path(get, path = "/v1/sessions", params(ListQuery), responses(
     (status = 200, body = SessionPage), (status = 400, body = Problem), (status = 401, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn list(_: Caller, State(app): AppState, Params(query): Params<ListQuery>) -> Answer<SessionPage> {
+pub(super) async fn list(_: Caller<Watchers>, State(app): AppState, Params(query): Params<ListQuery>) -> Answer<SessionPage> {
     let page = app.manager.store().list(&query.filter()?).await?;
     Ok(Json(SessionPage { items: page.items, next: page.next }))
 }
@@ -125,14 +125,14 @@ pub(super) async fn list(_: Caller, State(app): AppState, Params(query): Params<
 /// Shows a session, live or retained.
 #[utoipa::path(get, path = "/v1/sessions/{id}", params(("id" = Uuid, Path, description = "Session id")), responses(
     (status = 200, body = SessionView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn show(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Answer<SessionView> {
+pub(super) async fn show(caller: Caller<Anybody>, State(app): AppState, SessionId(id): SessionId) -> Answer<SessionView> {
     Ok(Json(app.manager.session(id, caller.actor()).await?))
 }
 
 /// Explains every deadline of a session, or how it ended.
 #[utoipa::path(get, path = "/v1/sessions/{id}/explain", params(("id" = Uuid, Path, description = "Session id")), responses(
     (status = 200, body = Explanation), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn explain(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Answer<Explanation> {
+pub(super) async fn explain(caller: Caller<Watchers>, State(app): AppState, SessionId(id): SessionId) -> Answer<Explanation> {
     Ok(Json(app.manager.explain(id, caller.actor()).await?))
 }
 
@@ -171,7 +171,7 @@ pub(in crate::server) struct EventPage {
 #[utoipa::path(get, path = "/v1/sessions/{id}/events", params(("id" = Uuid, Path, description = "Session id"), EventQuery), responses(
     (status = 200, body = EventPage), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn events(
-    caller: Caller,
+    caller: Caller<Watchers>,
     State(app): AppState,
     SessionId(id): SessionId,
     Params(query): Params<EventQuery>,
@@ -186,7 +186,7 @@ pub(super) async fn events(
 #[utoipa::path(post, path = "/v1/sessions/{id}/extend", params(("id" = Uuid, Path, description = "Session id")), responses(
     (status = 200, body = Checked), (status = 401, body = Problem), (status = 404, body = Problem),
     (status = 409, description = "cannot_extend", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn extend(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Answer<Checked> {
+pub(super) async fn extend(caller: Caller<Apps>, State(app): AppState, SessionId(id): SessionId) -> Answer<Checked> {
     answer(app.manager.extend(id, caller.actor()).await?)
 }
 
@@ -203,7 +203,7 @@ pub(in crate::server) struct Rotated {
 #[utoipa::path(post, path = "/v1/sessions/{id}/rotate", params(("id" = Uuid, Path, description = "Session id")), responses(
     (status = 200, body = Rotated), (status = 401, body = Problem), (status = 404, body = Problem),
     (status = 409, description = "session_ended", body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn rotate(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Answer<Rotated> {
+pub(super) async fn rotate(caller: Caller<Apps>, State(app): AppState, SessionId(id): SessionId) -> Answer<Rotated> {
     let rotated = app.manager.rotate(id, caller.actor()).await?;
     Ok(Json(Rotated { session: rotated.session, token: rotated.token.reveal().to_owned(), barrier: rotated.barrier }))
 }
@@ -222,7 +222,7 @@ pub(in crate::server) struct SignedOut {
 /// Signs a session out.
 #[utoipa::path(post, path = "/v1/sessions/{id}/sign-out", params(("id" = Uuid, Path, description = "Session id")), responses(
     (status = 200, body = SignedOut), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn sign_out(caller: Caller, State(app): AppState, SessionId(id): SessionId) -> Answer<SignedOut> {
+pub(super) async fn sign_out(caller: Caller<Apps>, State(app): AppState, SessionId(id): SessionId) -> Answer<SignedOut> {
     let left = app.manager.sign_out(id, caller.actor()).await?;
     let (guest, token) = left.guest.map(|(guest, token)| (guest, token.reveal().to_owned())).unzip();
     Ok(Json(SignedOut { session: left.session, guest, token, barrier: left.barrier }))
@@ -240,7 +240,7 @@ pub(in crate::server) struct TerminateQuery {
 #[utoipa::path(delete, path = "/v1/sessions/{id}", params(("id" = Uuid, Path, description = "Session id"), TerminateQuery), responses(
     (status = 200, body = Terminated), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn terminate(
-    caller: Caller,
+    caller: Caller<Admins>,
     State(app): AppState,
     SessionId(id): SessionId,
     Params(query): Params<TerminateQuery>,
@@ -261,7 +261,7 @@ pub(in crate::server) struct Closed {
     params(("id" = Uuid, Path, description = "Session id"), ("tid" = Uuid, Path, description = "Transaction id")),
     responses((status = 200, body = Closed), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn close_transaction(
-    _: Caller,
+    _: Caller<Apps>,
     State(app): AppState,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Answer<Closed> {

@@ -6,12 +6,13 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::super::AppState;
-use super::super::auth::Caller;
+use super::super::auth::{Admins, Anybody, Caller, UserAdmins, Watchers};
 use super::super::extract::{Body, Name, Params};
 use super::super::problem::Problem;
 use crate::input::{self, UserInput};
 use crate::manager::ChangedUser;
-use crate::store::User;
+use crate::session::Role;
+use crate::store::{User, UserPatch};
 
 /// Which users to list.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -37,7 +38,11 @@ pub(in crate::server) struct UserPage {
 /// Lists users, newest first.
 #[utoipa::path(get, path = "/v1/users", params(UserQuery), responses(
     (status = 200, body = UserPage), (status = 400, body = Problem), (status = 401, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn list(_: Caller, State(app): AppState, Params(query): Params<UserQuery>) -> Result<Json<UserPage>, Problem> {
+pub(super) async fn list(
+    _: Caller<Watchers>,
+    State(app): AppState,
+    Params(query): Params<UserQuery>,
+) -> Result<Json<UserPage>, Problem> {
     let boolean = |name: &str, text: Option<String>| text.map(|text| input::boolean(name, &text)).transpose();
     let after = query.after.as_deref().map(input::user_cursor).transpose()?;
     let page = app
@@ -56,7 +61,7 @@ pub(super) async fn list(_: Caller, State(app): AppState, Params(query): Params<
 /// Shows a user.
 #[utoipa::path(get, path = "/v1/users/{name}", params(("name" = String, Path, description = "User name")), responses(
     (status = 200, body = User), (status = 401, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn show(_: Caller, State(app): AppState, Name(name): Name) -> Result<Json<User>, Problem> {
+pub(super) async fn show(_: Caller<Watchers>, State(app): AppState, Name(name): Name) -> Result<Json<User>, Problem> {
     Ok(Json(app.manager.user(&input::user_name(&name)?).await?))
 }
 
@@ -65,7 +70,7 @@ pub(super) async fn show(_: Caller, State(app): AppState, Name(name): Name) -> R
     (status = 200, body = ChangedUser), (status = 201, body = ChangedUser), (status = 400, body = Problem), (status = 401, body = Problem),
     (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn put(
-    caller: Caller,
+    caller: Caller<Admins>,
     State(app): AppState,
     Name(name): Name,
     Body(user): Body<UserInput>,
@@ -81,13 +86,21 @@ pub(super) async fn put(
     (status = 200, body = ChangedUser), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn patch(
-    caller: Caller,
+    caller: Caller<UserAdmins>,
     State(app): AppState,
     Name(name): Name,
     Body(user): Body<UserInput>,
 ) -> Result<Json<ChangedUser>, Problem> {
     let name = input::user_name(&name)?;
     let patch = user.validate(&name)?;
+    if caller.role() != Role::Admin && (UserPatch { locked_out: None, ..patch.clone() }) != UserPatch::default() {
+        return Err(Problem::new(
+            403,
+            "role_not_allowed",
+            "The key's role, user_admin, changes nothing of a user but locked_out.",
+            "Leave the other fields out, or use a key of role admin.",
+        ));
+    }
     Ok(Json(app.manager.patch_user(&name, &patch, caller.actor()).await?))
 }
 
@@ -113,7 +126,7 @@ pub(in crate::server) struct Access {
     (status = 200, body = Access), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn access(
-    _: Caller,
+    _: Caller<Anybody>,
     State(app): AppState,
     Name(name): Name,
     Params(query): Params<AccessQuery>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tenure::session::{Activity, Candidate, Explanation};
+use tenure::session::{Activity, Candidate, Explanation, Role};
 use tenure::store::{Event, EventFilter};
 
 use super::*;
@@ -224,7 +224,7 @@ async fn rule_x4_every_transition_is_recorded() {
 async fn rule_x4_no_secret_in_the_trail() {
     let db = stopped().await;
     let session = create(&db, user()).await;
-    db.store.create_key("ci", "admin", ADMIN).await.unwrap();
+    db.store.create_key("ci", Role::Admin, ADMIN).await.unwrap();
     db.sql("update tenure.users set password_hash = '$argon2id$secret'").await;
     db.sql("insert into tenure.oauth_entities (name, client_id, client_secret_hash) values ('App', 'app', sha256('secret'))")
         .await;

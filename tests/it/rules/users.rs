@@ -1,7 +1,7 @@
 //! Section 6: users.
 
 use sqlx::Connection;
-use tenure::session::{Activity, ApiKey};
+use tenure::session::{Activity, ApiKey, Role};
 use tenure::store::{User, UserPatch};
 
 use super::*;
@@ -267,7 +267,7 @@ async fn rule_u5_terminating_is_not_locking_out() {
 #[tokio::test]
 async fn rule_u6_roles_and_names() {
     let db = stopped().await;
-    let (record, key) = db.store.create_key("ci", "admin", ADMIN).await.unwrap();
+    let (record, key) = db.store.create_key("ci", Role::Admin, ADMIN).await.unwrap();
     let digest = ApiKey::parse(key.reveal()).unwrap();
     assert_eq!(db.store.key(&digest).await.unwrap().unwrap().role, record.role);
     assert!(db.store.revoke_key("ci", ADMIN).await.unwrap());
@@ -303,7 +303,7 @@ async fn rule_u6_a_revoked_key_is_void_on_every_node() {
     let db = stopped().await;
     let node = db.node("node-2").await;
     for _ in 0..10 {
-        let (_, key) = db.store.create_key("ci", "admin", ADMIN).await.unwrap();
+        let (_, key) = db.store.create_key("ci", Role::Admin, ADMIN).await.unwrap();
         let digest = ApiKey::parse(key.reveal()).unwrap();
         assert!(node.key(&digest).await.unwrap().is_some(), "known, and remembered");
         assert!(db.manager.revoke_key("ci", ADMIN).await.unwrap());

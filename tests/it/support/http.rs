@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use tenure::Manager;
+use tenure::session::Role;
 use tenure::store::Actor;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -121,7 +122,7 @@ impl Api {
     /// A node named `node-1` on this database.
     pub async fn on(db: Db) -> Self {
         let node = Node::start(db.node("node-1").await).await;
-        let (_, key) = db.store.create_key("tests", "admin", Actor("setup")).await.unwrap();
+        let (_, key) = db.store.create_key("tests", Role::Admin, Actor("setup")).await.unwrap();
         Self { node, key: key.reveal().to_owned(), client: Client::builder().no_proxy().build().unwrap(), db }
     }
 
