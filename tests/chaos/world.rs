@@ -148,13 +148,10 @@ impl World {
         self.pool().entries.iter().filter(|entry| entry.used == used && !entry.doomed).count()
     }
 
-    /// Any token in use; suspects more often than others.
+    /// Any token in use.
     pub fn any(&self, random: &mut StdRng) -> Option<InUse> {
         let pool = self.pool();
-        let mut draw = || (!pool.entries.is_empty()).then(|| &pool.entries[random.random_range(0..pool.entries.len())]);
-        let first = draw()?;
-        let drawn = if first.doomed { first } else { draw()? };
-        Some(drawn.clone())
+        (!pool.entries.is_empty()).then(|| pool.entries[random.random_range(0..pool.entries.len())].clone())
     }
 
     /// Any token that nobody has begun to end; often a young one, which no node remembers yet.

@@ -15,8 +15,8 @@ use crate::clock::now;
 const TICK: Duration = Duration::from_millis(5);
 /// A burst makes up for at most this much of a pause.
 const CATCH_UP: Duration = Duration::from_millis(50);
-/// Checks that may wait for the store at the same time.
-const WAITING: usize = 8;
+/// Checks that may wait for the store at the same time: few, or PostgreSQL has no time left for those that come over HTTP.
+const WAITING: usize = 2;
 
 /// Starts checking, until the process ends.
 pub(super) fn start(manager: &Arc<Manager>, pool: &Arc<Mutex<Pool>>, seed: u64) {
