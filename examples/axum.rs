@@ -61,7 +61,7 @@ impl FromRequestParts<App> for SignedIn {
                 Ok(Verdict::Over(over)) => {
                     return Err(signed_out(json!({ "reason": over.ending.reason.as_str(), "action": over.action })));
                 }
-                Ok(Verdict::Unknown) => return Err(signed_out(json!({ "reason": "unknown_token" }))),
+                Ok(Verdict::TokenExpired | Verdict::Unknown) => return Err(signed_out(json!({ "reason": "unknown_token" }))),
                 Err(error) => return Err(failed(&error)),
             },
         };

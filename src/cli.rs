@@ -7,6 +7,7 @@ mod events;
 mod keys;
 mod migrate;
 mod nodes;
+mod oauth_entities;
 mod output;
 mod properties;
 mod serve;
@@ -85,6 +86,9 @@ enum Command {
     /// List, get, set and unset properties: time-outs and rules.
     #[command(subcommand)]
     Properties(properties::PropertiesCommand),
+    /// List, set and unset the client applications of mobile sessions.
+    #[command(subcommand)]
+    OauthEntities(oauth_entities::OauthEntitiesCommand),
     /// List the nodes of the cluster.
     #[command(subcommand)]
     Nodes(nodes::NodesCommand),
@@ -192,6 +196,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Sessions(command) => sessions::run(&global, command).await,
         Command::Users(command) => users::run(&global, command).await,
         Command::Properties(command) => properties::run(&global, command).await,
+        Command::OauthEntities(command) => oauth_entities::run(&global, command).await,
         Command::Nodes(command) => nodes::run(&global, &command).await,
         Command::Events(args) => events::run(&global, args).await,
         Command::Keys(command) => keys::run(&global, command).await,

@@ -3,6 +3,8 @@
 //! Each answer says what is wrong, where, the limit, and what to do; none quotes a secret. Numbers in comments are those of
 //! `docs/FAULTS.md`, "Bad input".
 
+mod entity;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use chrono::{DateTime, Datelike, Utc};
@@ -12,6 +14,8 @@ use unicode_normalization::UnicodeNormalization;
 use crate::error::{Error, Result};
 use crate::session::{Activity, Device, Kind, SessionToken};
 use crate::store::{NewSession, UserPatch};
+
+pub use entity::{EntityInput, entity_name};
 
 /// Longest user agent kept, characters.
 const USER_AGENT: usize = 512;
@@ -30,13 +34,13 @@ pub fn parameter(name: &str, what: impl std::fmt::Display) -> Error {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateSession {
-    /// `user`, `guest` or `integration`.
+    /// `user`, `guest`, `integration` or `mobile`.
     pub kind: String,
-    /// User name; for kinds user and integration.
+    /// User name; for every kind but guest.
     pub user: Option<String>,
     /// Remember Me; kind user only, null takes the property's default.
     pub remember_me: Option<bool>,
-    /// `desktop`, `tablet`, `phone` or `app`; null is desktop for user and guest.
+    /// `desktop`, `tablet`, `phone` or `app`; null is desktop for user and guest, app for mobile.
     pub device: Option<String>,
     /// Client address.
     pub client_address: Option<String>,
@@ -60,16 +64,8 @@ impl CreateSession {
     /// Checks every field against its kind (K1) and its range.
     pub fn validate(self) -> Result<NewSession> {
         let kind: Kind = self.kind.parse().map_err(|error| invalid("kind", error, "Use one of them."))?;
-        if kind == Kind::Mobile {
-            return Err(Error::refused(
-                422,
-                "kind_not_available",
-                "Sessions of kind mobile are not available in this release.",
-                "Use user, guest or integration.",
-            ));
-        }
         let present = [
-            ("user", self.user.is_some(), matches!(kind, Kind::User | Kind::Integration)),
+            ("user", self.user.is_some(), kind != Kind::Guest),
             ("remember_me", self.remember_me.is_some(), kind == Kind::User),
             ("homepage_refresh_minutes", self.homepage_refresh_minutes.is_some(), kind == Kind::User),
             ("idle_limit_minutes", self.idle_limit_minutes.is_some(), kind == Kind::User),
@@ -90,7 +86,21 @@ impl CreateSession {
             (_, Some(user)) => Some(user_name(&user)?),
             (_, None) => return Err(invalid("user", format!("a session of kind {kind} needs one."), "Give the user's name.")),
         };
-        let default_device = matches!(kind, Kind::User | Kind::Guest).then_some(Device::Desktop);
+        let oauth_entity = match (kind, self.oauth_entity) {
+            (Kind::Mobile, None) => {
+                return Err(invalid(
+                    "oauth_entity",
+                    "a session of kind mobile needs one.",
+                    "Give the name of the client application.",
+                ));
+            }
+            (_, name) => name.map(|name| entity_name(&name)).transpose()?,
+        };
+        let default_device = match kind {
+            Kind::User | Kind::Guest => Some(Device::Desktop),
+            Kind::Mobile => Some(Device::App),
+            Kind::Integration => None,
+        };
         let attributes = self.attributes.unwrap_or_default();
         self::attributes(&attributes)?;
         Ok(NewSession {
@@ -110,6 +120,7 @@ impl CreateSession {
             idle_limit_minutes: self.idle_limit_minutes.map(|minutes| day("idle_limit_minutes", minutes)).transpose()?,
             guest: self.guest_token.as_deref().and_then(SessionToken::parse),
             carry_attributes: self.carry_attributes.unwrap_or(false),
+            oauth_entity,
             attributes,
         })
     }
@@ -236,6 +247,12 @@ fn has_nul(value: &Value) -> bool {
 /// An activity word (A1).
 pub fn activity(word: &str) -> Result<Activity> {
     word.parse().map_err(|error| invalid("activity", error, "Use one of them."))
+}
+
+/// A state that a mobile app reports (M3).
+pub fn app_state(word: &str) -> Result<Activity> {
+    let state = word.parse().ok().filter(|state| matches!(state, Activity::Foreground | Activity::Task | Activity::Background));
+    state.ok_or_else(|| invalid("state", "expected one of foreground, task, background.", "Use one of them."))
 }
 
 /// A kind, as a filter.

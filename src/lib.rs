@@ -27,7 +27,7 @@
 //!     None => match sessions.check(token, None, CheckOptions::default(), me).await {
 //!         Ok(Verdict::Live(checked)) => println!("{:?} has {} s left", checked.session.user, checked.seconds_left),
 //!         Ok(Verdict::Over(over)) => println!("401: it ended ({}), do this: {:?}", over.ending.reason, over.action),
-//!         Ok(Verdict::Unknown) => println!("401: sign in"),
+//!         Ok(Verdict::TokenExpired | Verdict::Unknown) => println!("401: sign in"),
 //!         Err(error) if error.is_unavailable() => println!("503: ask again; this says nothing about the session"),
 //!         Err(error) => return Err(error.into()),
 //!     },

@@ -2,6 +2,7 @@
 
 mod checks;
 mod keys;
+mod oauth;
 mod sessions;
 mod users;
 
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 pub use crate::cache::Hit;
 pub use checks::{CheckOptions, Checked, Verdict};
 pub use keys::Key;
+pub use oauth::{ChangedEntity, EntityView};
 pub use sessions::{Created, Rotated, SignOut, Terminated};
 pub use users::{Changed, ChangedUser};
 

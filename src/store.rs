@@ -6,12 +6,14 @@ mod activity;
 mod attributes;
 mod connect;
 mod control;
+mod entities;
 mod error;
 mod events;
 mod keys;
 mod list;
 mod migrate;
 mod nodes;
+mod oauth;
 mod properties;
 mod rows;
 mod sessions;
@@ -24,6 +26,7 @@ pub use activity::{Flushed, OpenTransaction};
 pub use attributes::{AttributeChange, Attributes};
 pub use connect::{ConnectError, ConnectSettings};
 pub use control::{Applied, Control, PollAnswer};
+pub use entities::{Client, Entity, EntityPut};
 pub use events::{Event, EventFilter};
 pub use keys::KeyRecord;
 pub use list::{ListFilter, Page, StateFilter};
@@ -31,9 +34,10 @@ pub use migrate::{MigrateError, Migrated, SchemaStatus, migrate, migrate_within,
 #[cfg(feature = "cli")]
 pub use migrate::{create_database, drop_database};
 pub use nodes::{NodeRecord, Registration};
+pub use oauth::{Introspected, Redeemed, TokenGrant};
 pub use properties::Property;
 pub use rows::LiveRow;
-pub use sessions::{CheckOutcome, Looked, NewSession, SignedOut};
+pub use sessions::{CheckOutcome, Looked, NewSession, SignedIn, SignedOut};
 pub use sweep::{Lowered, SweepPosition, Swept};
 pub use users::{User, UserPatch};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 use tenure::maintenance::Sweeper;
-use tenure::session::{Activity, SessionToken};
+use tenure::session::Presented;
 use tenure::store::{Actor, Looked, Store};
 use tokio::time::Instant;
 
@@ -83,8 +83,8 @@ async fn checked(size: &Size) -> f64 {
     let mut number = 0;
     let buffers = buffers(size, &store, async || {
         number = (number + 7_919) % size.sessions;
-        let (id, hash) = SessionToken::parse(size.crowd.tokens(number..number + 1).get(0)).unwrap();
-        let looked = store.look(id, &hash, Activity::User, Actor("bench")).await.unwrap();
+        let token = Presented::parse(size.crowd.tokens(number..number + 1).get(0)).unwrap();
+        let looked = store.look(&token, None, Actor("bench")).await.unwrap();
         assert!(matches!(looked, Looked::Live(_)), "a live session was not accepted");
     })
     .await;

@@ -93,8 +93,7 @@ async fn measure(store: &Store, args: &BenchArgs) -> Result<Measured, Failure> {
             for number in (client..sessions).step_by(step) {
                 let user = Some(format!("bench.{}", number as usize % USERS));
                 let request = CreateSession { kind: "user".to_owned(), user, ..CreateSession::default() };
-                let (_, token) = store.create(&request.validate()?, Actor("bench")).await?;
-                tokens.push(token);
+                tokens.push(store.create(&request.validate()?, Actor("bench")).await?.token);
                 bar.inc(1);
             }
             Ok::<_, Error>(tokens)

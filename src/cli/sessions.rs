@@ -77,9 +77,12 @@ pub(super) struct ListArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct CreateArgs {
-    /// user, guest or integration.
+    /// user, guest, integration or mobile.
     #[arg(long)]
     kind: String,
+    /// Client application; kind mobile only.
+    #[arg(long, value_name = "NAME")]
+    oauth_entity: Option<String>,
     /// User name.
     #[arg(long)]
     user: Option<String>,
@@ -170,7 +173,14 @@ pub(super) async fn run(global: &Global, command: SessionsCommand) -> Result<(),
         }
         SessionsCommand::Create(args) => {
             let created = manager.create(&args.request().validate()?, actor).await?;
-            document(&json!({ "session": created.session, "token": created.token.reveal() }))
+            let mut answer = json!({ "session": created.session, "token": created.token.reveal() });
+            if let Some(grant) = created.grant {
+                answer["access_token"] = grant.access.reveal().into();
+                answer["token_type"] = "Bearer".into();
+                answer["expires_in"] = grant.expires_in.into();
+                answer["refresh_token"] = grant.refresh.reveal().into();
+            }
+            document(&answer)
         }
         SessionsCommand::Check { activity } => {
             let activity = activity.as_deref().map(input::activity).transpose()?;
@@ -180,6 +190,10 @@ pub(super) async fn run(global: &Global, command: SessionsCommand) -> Result<(),
                     document(&json!({
                         "code": "session_ended", "reason": over.ending.reason, "ended_at": over.ending.at, "action": over.action
                     }))?;
+                    Err(Failure::Answered(4))
+                }
+                Verdict::TokenExpired => {
+                    document(&json!({ "code": "token_expired" }))?;
                     Err(Failure::Answered(4))
                 }
                 Verdict::Unknown => {
@@ -254,6 +268,7 @@ impl CreateArgs {
             user_agent: self.user_agent,
             homepage_refresh_minutes: self.homepage_refresh_minutes,
             idle_limit_minutes: self.idle_limit_minutes,
+            oauth_entity: self.oauth_entity,
             ..CreateSession::default()
         }
     }

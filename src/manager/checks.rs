@@ -10,7 +10,9 @@ use super::Manager;
 use crate::cache::Hit;
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::session::{Accepted, Activity, Deadlines, Limits, Over, Session, SessionToken, SessionView, TokenHash, instant};
+use crate::session::{
+    Accepted, Activity, Deadlines, Limits, Over, Presented, Session, SessionToken, SessionView, TokenForm, instant,
+};
 use crate::store::{Actor, CheckOutcome, Looked};
 
 /// How long a check waits for its turn at PostgreSQL.
@@ -52,6 +54,8 @@ pub enum Verdict {
     Live(Box<Checked>),
     /// It is over, for the holder of its token.
     Over(Box<Over>),
+    /// The access token has expired; its session lives.
+    TokenExpired,
     /// Unknown.
     Unknown,
 }
@@ -141,8 +145,8 @@ impl Manager {
         self.cache.hit(id, &hash, activity.unwrap_or(Activity::User), clock::read())
     }
 
-    /// Checks a token and counts the activity; `None` counts as a browser action or API call (A1). It tries memory first, then
-    /// asks PostgreSQL, with as many others at once as the pool has connections; `actor` is who ends a session found over.
+    /// Checks a token and counts the activity; `None` counts as a browser action or API call, and for mobile as the app on the
+    /// screen unless it last said that it is in the background (A1). It tries memory first, then asks PostgreSQL, with as many others at once as the pool has connections; `actor` is who ends a session found over.
     ///
     /// A verdict is good for one request. What lives longer, a web socket say, checks again at least every two seconds.
     ///
@@ -156,16 +160,15 @@ impl Manager {
         options: CheckOptions,
         actor: Actor<'_>,
     ) -> Result<Verdict> {
-        let Some((id, hash)) = SessionToken::parse(token) else {
+        let Some(token) = Presented::parse(token) else {
             return Ok(Verdict::Unknown);
         };
-        let activity = activity.unwrap_or(Activity::User);
-        let hit = if options.strict { None } else { self.cache.hit(id, &hash, activity, clock::read()) };
+        let hit = if options.strict { None } else { self.hit(&token, activity) };
         metrics::counter!("tenure_checks_total", "answered_from" => if hit.is_some() { "memory" } else { "postgresql" })
             .increment(1);
         let found = match hit {
             Some(hit) => Found::Hit(hit),
-            None => self.ask(id, &hash, activity, options.strict, actor).await?,
+            None => self.ask(&token, activity, options.strict, actor).await?,
         };
         let (now, mut checked) = match found {
             Found::Hit(hit) => (hit.now, Checked::from(hit)),
@@ -173,7 +176,7 @@ impl Manager {
             Found::Outcome(outcome) => {
                 // Only for the holder of the right token: anybody else could make this node forget at will.
                 if matches!(outcome, CheckOutcome::Over(_)) {
-                    self.cache.forget(id);
+                    self.cache.forget(token.id);
                 }
                 return Ok(self.verdict(outcome));
             }
@@ -181,30 +184,31 @@ impl Manager {
         if options.open_transaction
             && let Some(node) = &self.node
         {
-            checked.transaction_id = Some(self.transactions.open(id, node.id(), now));
+            checked.transaction_id = Some(self.transactions.open(token.id, node.id(), now));
         }
-        checked.session.active |= self.transactions.is_open(id);
+        checked.session.active |= self.transactions.is_open(token.id);
         Ok(Verdict::Live(Box::new(checked)))
     }
 
     /// Asks PostgreSQL, in turn with the others.
-    async fn ask(&self, id: Uuid, hash: &TokenHash, activity: Activity, strict: bool, actor: Actor<'_>) -> Result<Found> {
+    async fn ask(&self, token: &Presented, activity: Option<Activity>, strict: bool, actor: Actor<'_>) -> Result<Found> {
         let _turn = if let Ok(turn) = self.gate.try_acquire() {
             turn
         } else {
             let turn = timeout(TURN, self.gate.acquire()).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?;
             // Somebody else may have brought it back while this one waited.
-            if !strict && let Some(hit) = self.cache.hit(id, hash, activity, clock::read()) {
+            if !strict && let Some(hit) = self.hit(token, activity) {
                 return Ok(Found::Hit(hit));
             }
             turn
         };
-        if !strict && self.cache.is_open(clock::read()) {
-            let load = self.cache.begin_load(id);
-            match self.store.look(id, hash, activity, actor).await? {
+        // What only mobile sessions have is never remembered.
+        if !strict && token.form == TokenForm::Session && self.cache.is_open(clock::read()) {
+            let load = self.cache.begin_load(token.id);
+            match self.store.look(token, activity, actor).await? {
                 Looked::Live(loaded) => {
                     self.cache.finish_load(&load, &loaded, clock::read());
-                    if let Some(hit) = self.cache.hit(id, hash, activity, clock::read()) {
+                    if let Some(hit) = self.hit(token, activity) {
                         return Ok(Found::Hit(hit));
                     }
                 }
@@ -212,7 +216,11 @@ impl Manager {
                 Looked::Concluded(outcome) => return Ok(Found::Outcome(outcome)),
             }
         }
-        Ok(Found::Outcome(self.store.check_session(id, hash, activity, actor).await?))
+        Ok(Found::Outcome(self.store.check_session(token, activity, actor).await?))
+    }
+
+    fn hit(&self, token: &Presented, activity: Option<Activity>) -> Option<Hit> {
+        self.cache.hit(token.id, &token.hash, activity.unwrap_or(Activity::User), clock::read())
     }
 
     pub(super) fn verdict(&self, outcome: CheckOutcome) -> Verdict {
@@ -223,6 +231,7 @@ impl Manager {
                 Verdict::Live(Box::new(checked))
             }
             CheckOutcome::Over(over) => Verdict::Over(over),
+            CheckOutcome::TokenExpired => Verdict::TokenExpired,
             CheckOutcome::Unknown => Verdict::Unknown,
         }
     }

@@ -7,8 +7,8 @@ use super::{Manager, Verdict};
 use crate::cache::Cache;
 use crate::cluster::Barrier;
 use crate::error::{Error, Result};
-use crate::session::{Explanation, Limits, SessionToken, SessionView};
-use crate::store::{Actor, NewSession};
+use crate::session::{Activity, Explanation, Limits, SessionToken, SessionView};
+use crate::store::{Actor, NewSession, TokenGrant};
 
 /// A new session and the token for its client.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Created {
     pub session: SessionView,
     /// Shown once.
     pub token: SessionToken,
+    /// The OAuth tokens of a mobile session, shown once.
+    pub grant: Option<TokenGrant>,
 }
 
 /// What a sign-out left.
@@ -59,7 +61,7 @@ impl Manager {
     /// Starts a session.
     pub async fn create(&self, new: &NewSession, actor: Actor<'_>) -> Result<Created> {
         let creating = self.store.create(new, actor);
-        let (id, token) = match new.guest {
+        let created = match new.guest {
             Some((guest, _)) => {
                 let created = self.forgetting(guest, creating).await?;
                 self.barriers.hint();
@@ -67,12 +69,20 @@ impl Manager {
             }
             None => creating.await?,
         };
-        Ok(Created { session: self.session(id, actor).await?, token })
+        Ok(Created { session: self.session(created.id, actor).await?, token: created.token, grant: created.grant })
     }
 
     /// Extends a session by its id.
     pub async fn extend(&self, id: Uuid, actor: Actor<'_>) -> Result<Verdict> {
         match self.verdict(self.store.extend(id, actor).await?) {
+            Verdict::Unknown => Err(unknown_session()),
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// Counts what a mobile app reports of itself (M3): foreground, task or background.
+    pub async fn report_state(&self, id: Uuid, state: Activity, actor: Actor<'_>) -> Result<Verdict> {
+        match self.verdict(self.store.report(id, state, false, actor).await?) {
             Verdict::Unknown => Err(unknown_session()),
             verdict => Ok(verdict),
         }
@@ -129,7 +139,7 @@ impl Manager {
 
     /// Does what ends a session or its token, and forgets it here whether or not the outcome is known (C20, C22), even when the
     /// caller does not wait for it.
-    async fn forgetting<T>(&self, id: Uuid, change: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn forgetting<T>(&self, id: Uuid, change: impl Future<Output = Result<T>>) -> Result<T> {
         let _forgotten = Forgotten { cache: &self.cache, id };
         change.await
     }

@@ -54,6 +54,11 @@ impl Problem {
         Self::new(401, "unknown_token", "The token is not one of a live or retained session.", "Sign in again.")
     }
 
+    /// An access token that expired while its session lives.
+    pub(super) fn token_expired() -> Self {
+        Self::new(401, "token_expired", "The access token has expired; the session lives.", "Redeem the refresh token.")
+    }
+
     /// A bad or missing API key, told apart from an ended session (E3).
     pub(super) fn invalid_api_key() -> Self {
         Self::new(401, "invalid_api_key", "The request has no valid API key.", "Send one as Authorization: Bearer tnk_...")

@@ -3,7 +3,9 @@
 mod attributes;
 mod check;
 mod cluster;
+mod entities;
 mod health;
+mod oauth;
 mod properties;
 mod sessions;
 mod users;
@@ -47,6 +49,7 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(sessions::extend))
         .routes(routes!(sessions::rotate))
         .routes(routes!(sessions::sign_out))
+        .routes(routes!(sessions::app_state))
         .routes(routes!(sessions::close_transaction))
         .routes(routes!(attributes::read, attributes::replace, attributes::merge))
         .routes(routes!(users::list))
@@ -54,6 +57,11 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(users::access))
         .routes(routes!(properties::list))
         .routes(routes!(properties::show, properties::set, properties::unset))
+        .routes(routes!(entities::list))
+        .routes(routes!(entities::show, entities::put, entities::delete))
+        .routes(routes!(oauth::token))
+        .routes(routes!(oauth::revoke))
+        .routes(routes!(oauth::introspect))
         .routes(routes!(cluster::nodes))
         .routes(routes!(cluster::events))
         .routes(routes!(health::healthz))

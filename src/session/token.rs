@@ -1,14 +1,16 @@
-//! Session tokens and API keys: made here, parsed here, stored only as digests, never printed.
+//! Tokens of sessions, client secrets and API keys: made here, parsed here, stored only as digests, never printed.
 
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::Aead;
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use uuid::Uuid;
 
-const TOKEN_PREFIX: &str = "tn_";
+const SECRET_PREFIX: &str = "tns_";
 const KEY_PREFIX: &str = "tnk_";
 const ID_BYTES: usize = 16;
 const SECRET_BYTES: usize = 32;
@@ -51,25 +53,65 @@ impl fmt::Debug for TokenHash {
     }
 }
 
+/// What a token of a session is for. Each form has a prefix of its own, and none passes for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenForm {
+    /// The session token: what a check takes.
+    Session,
+    /// An OAuth access token of a mobile session: a check takes it too, while it has not expired.
+    Access,
+    /// An OAuth refresh token: good for one redemption.
+    Refresh,
+}
+
+impl TokenForm {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Session => "tn_",
+            Self::Access => "tna_",
+            Self::Refresh => "tnr_",
+        }
+    }
+
+    /// The digest of a secret in this form: that of OAuth tokens covers the prefix, so that one cannot be rewritten into another.
+    fn hash(self, secret: &[u8]) -> TokenHash {
+        match self {
+            Self::Session => TokenHash::of(secret),
+            Self::Access | Self::Refresh => {
+                TokenHash(Sha256::new().chain_update(self.prefix()).chain_update(secret).finalize().into())
+            }
+        }
+    }
+}
+
 /// A new secret before the id of its session is known.
 pub struct TokenParts {
+    form: TokenForm,
     secret: [u8; SECRET_BYTES],
 }
 
 impl TokenParts {
-    /// 256 bits from the operating system.
+    /// 256 bits from the operating system, for a session token.
     ///
     /// # Panics
     /// When the operating system has no randomness to give: a store that cannot make secrets must not go on.
     pub fn new() -> Self {
+        Self::of(TokenForm::Session)
+    }
+
+    /// The same for a token of any form.
+    ///
+    /// # Panics
+    /// As [`TokenParts::new`].
+    pub fn of(form: TokenForm) -> Self {
         let mut secret = [0; SECRET_BYTES];
         getrandom::fill(&mut secret).expect("the operating system's random generator works");
-        Self { secret }
+        Self { form, secret }
     }
 
     /// What the database holds of it.
     pub fn hash(&self) -> TokenHash {
-        TokenHash::of(&self.secret)
+        self.form.hash(&self.secret)
     }
 
     /// The token the client gets, once.
@@ -77,7 +119,12 @@ impl TokenParts {
         let mut bytes = [0; ID_BYTES + SECRET_BYTES];
         bytes[..ID_BYTES].copy_from_slice(id.as_bytes());
         bytes[ID_BYTES..].copy_from_slice(&self.secret);
-        SessionToken(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
+        SessionToken(format!("{}{}", self.form.prefix(), URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// Encrypts it under another token, which alone opens it again ([`Presented::open`]).
+    pub fn sealed_under(&self, key: &Presented) -> Option<Vec<u8>> {
+        key.cipher().encrypt(&Nonce::default(), self.secret.as_slice()).ok()
     }
 }
 
@@ -87,19 +134,18 @@ impl Default for TokenParts {
     }
 }
 
-/// A session token: `tn_` and base64url of the id and 256 random bits. Debug prints nothing of it.
+/// A token of a session: `tn_`, `tna_` or `tnr_` and base64url of the id and 256 random bits. Debug prints nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionToken(String);
 
 impl SessionToken {
-    /// Splits what a client presented into the session's id and the digest of its secret.
+    /// Splits what a client presented as a session token into the session's id and the digest of its secret.
     ///
     /// `None` for everything this store cannot have issued: another length or alphabet, padding, and bits that a
     /// canonical encoding would leave zero. Nothing is hashed before the form is right.
     pub fn parse(presented: &str) -> Option<(Uuid, TokenHash)> {
-        let bytes = decode::<{ ID_BYTES + SECRET_BYTES }>(presented.strip_prefix(TOKEN_PREFIX)?)?;
-        let id = Uuid::from_slice(&bytes[..ID_BYTES]).ok()?;
-        Some((id, TokenHash::of(&bytes[ID_BYTES..])))
+        let (id, secret) = split(presented, TokenForm::Session)?;
+        Some((id, TokenHash::of(&secret)))
     }
 
     /// The text for the client.
@@ -111,6 +157,88 @@ impl SessionToken {
 impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionToken(..)")
+    }
+}
+
+/// A token of any form as a client presented it.
+pub struct Presented {
+    /// The session it belongs to, if it belongs to any.
+    pub id: Uuid,
+    /// What it claims to be good for.
+    pub form: TokenForm,
+    /// The digest of its secret.
+    pub hash: TokenHash,
+    secret: [u8; SECRET_BYTES],
+}
+
+impl Presented {
+    /// Takes a token apart; `None` for everything this store cannot have issued.
+    pub fn parse(presented: &str) -> Option<Self> {
+        let forms = [TokenForm::Session, TokenForm::Access, TokenForm::Refresh];
+        forms.into_iter().find_map(|form| {
+            let (id, secret) = split(presented, form)?;
+            Some(Self { id, form, hash: form.hash(&secret), secret })
+        })
+    }
+
+    /// Opens what was sealed under this token; `None` when it was not.
+    pub fn open(&self, sealed: &[u8], form: TokenForm) -> Option<TokenParts> {
+        let secret = self.cipher().decrypt(&Nonce::default(), sealed).ok()?;
+        Some(TokenParts { form, secret: secret.try_into().ok()? })
+    }
+
+    /// A key that encrypts one message only, the one successor of this token: so the nonce need not vary.
+    fn cipher(&self) -> ChaCha20Poly1305 {
+        let key = Sha256::new().chain_update("tenure: seals the successor of a token").chain_update(self.secret).finalize();
+        ChaCha20Poly1305::new(&key)
+    }
+}
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Presented").field("id", &self.id).field("form", &self.form).finish_non_exhaustive()
+    }
+}
+
+fn split(presented: &str, form: TokenForm) -> Option<(Uuid, [u8; SECRET_BYTES])> {
+    let bytes = decode::<{ ID_BYTES + SECRET_BYTES }>(presented.strip_prefix(form.prefix())?)?;
+    let (id, secret) = bytes.split_at(ID_BYTES);
+    Some((Uuid::from_slice(id).ok()?, secret.try_into().ok()?))
+}
+
+/// The secret of a confidential OAuth client: `tns_` and base64url of 256 random bits. Shown once; Debug prints nothing of it.
+#[derive(Clone)]
+pub struct ClientSecret(String);
+
+impl ClientSecret {
+    /// A new secret.
+    ///
+    /// # Panics
+    /// As [`TokenParts::new`].
+    pub fn new() -> Self {
+        Self(format!("{SECRET_PREFIX}{}", URL_SAFE_NO_PAD.encode(TokenParts::new().secret)))
+    }
+
+    /// What the database holds of a secret, however it was made.
+    pub fn hash(presented: &str) -> TokenHash {
+        TokenHash::of(presented.as_bytes())
+    }
+
+    /// The text, shown once.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for ClientSecret {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientSecret(..)")
     }
 }
 

@@ -28,6 +28,7 @@ impl From<sqlx::Error> for Error {
                     "23503" if database.constraint() == Some("sessions_user_id_fkey") => {
                         Self::refused(409, "user_has_sessions", "The user still has live sessions.", "End them first.")
                     }
+                    "23503" | "23505" if let Some(refusal) = database.constraint().and_then(super::entities::taken) => refusal,
                     "23505" if database.constraint() == Some("api_keys_name_key") => Self::refused(
                         409,
                         "key_exists",

@@ -8,7 +8,7 @@ use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::session::{Device, Ending, Kind, Limits, Loaded, Policy, Session, Timing, TokenHash};
+use crate::session::{Device, EndReason, Ending, Kind, Limits, Loaded, Policy, Session, Timing, TokenHash};
 
 /// What live and ended rows have in common.
 #[derive(Debug, Clone, FromRow)]
@@ -91,6 +91,7 @@ pub(super) struct EndedRow {
     end_reason: String,
     ended_by: String,
     ended_on: Option<String>,
+    oauth_hashes: Option<Vec<Vec<u8>>>,
 }
 
 /// By hand, because the domain does not know the driver.
@@ -187,9 +188,16 @@ impl LookRow {
 }
 
 impl EndedRow {
-    /// SHA-256 of the token's secret.
-    pub(super) fn token_hash(&self) -> &[u8] {
-        &self.facts.token_hash
+    /// Whether a token with this digest is the session's own, or was good when it ended.
+    pub(super) fn is_held_by(&self, hash: &TokenHash) -> bool {
+        hash.matches(&self.facts.token_hash) || self.oauth_hashes.iter().flatten().any(|held| hash.matches(held))
+    }
+}
+
+impl EndedRow {
+    /// Why it ended.
+    pub(super) fn reason(&self) -> Result<EndReason> {
+        word("end_reason", self.end_reason.clone())
     }
 }
 
@@ -197,7 +205,7 @@ impl TryFrom<EndedRow> for Session {
     type Error = Error;
 
     fn try_from(row: EndedRow) -> Result<Self> {
-        let reason = word("end_reason", row.end_reason)?;
+        let reason = row.reason()?;
         let ended = Ending { reason, at: row.ended_at, by: row.ended_by, on: row.ended_on };
         Ok(Self { ended: Some(ended), ..Self::try_from(row.facts)? })
     }

@@ -8,16 +8,17 @@ use uuid::Uuid;
 
 use super::error::retrying;
 use super::rows::{EndedRow, LiveRow, LookRow};
-use super::{Actor, Store};
+use super::{Actor, Store, TokenGrant};
 use crate::error::{Error, Result};
 use crate::session::{
-    Accepted, Action, Activity, Device, EndReason, Kind, Loaded, Over, Policy, Session, SessionToken, TokenHash, TokenParts,
+    Accepted, Action, Activity, Device, EndReason, Kind, Loaded, Over, Policy, Presented, Session, SessionToken, TokenForm,
+    TokenHash, TokenParts,
 };
 
 /// A validated sign-in.
 #[derive(Debug, Clone)]
 pub struct NewSession {
-    /// Kind; `mobile` is refused until its grants exist.
+    /// Kind.
     pub kind: Kind,
     /// User name, for kinds that have one.
     pub user: Option<String>,
@@ -37,6 +38,8 @@ pub struct NewSession {
     pub guest: Option<(Uuid, TokenHash)>,
     /// Whether the guest's attributes move over.
     pub carry_attributes: bool,
+    /// Client application, for kind mobile.
+    pub oauth_entity: Option<String>,
     /// The app's payload.
     pub attributes: Map<String, Value>,
 }
@@ -48,6 +51,8 @@ pub enum CheckOutcome {
     Accepted(Box<Accepted>),
     /// It is over; the caller held the right token.
     Over(Box<Over>),
+    /// The access token has expired; the session lives.
+    TokenExpired,
     /// No such token: never issued, rotated away, or no longer retained.
     Unknown,
 }
@@ -63,6 +68,17 @@ pub enum Looked {
     Concluded(CheckOutcome),
 }
 
+/// What a sign-in made: what its client gets to see once.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The session.
+    pub id: Uuid,
+    /// Its token.
+    pub token: SessionToken,
+    /// Its first OAuth tokens, for kind mobile.
+    pub grant: Option<TokenGrant>,
+}
+
 /// What a sign-out left.
 #[derive(Debug)]
 pub struct SignedOut {
@@ -74,21 +90,28 @@ pub struct SignedOut {
 const CHECKED: &str = "
     t.token_hash, t.id, t.kind, (select u.name from tenure.users u where u.id = t.user_id) as user_name, t.device, t.remember_me, t.residue,
     t.created_at, t.anchor_at, t.refresh_seconds, t.idle_limit_seconds, t.window_seconds,
-    (select o.name from tenure.oauth_entities o where o.id = t.oauth_entity_id) as oauth_entity, t.app_state, t.app_state_at,
+    (select o.name from tenure.oauth_entities o where o.id = t.oauth_entity_id) as oauth_entity,
+    tenure.shown_app_state(t, p, n.at) as app_state, t.app_state_at,
     t.node, null::inet as client_address, null::text as user_agent,
     exists (select from tenure.open_transactions x where x.session_id = t.id) as active, null::text as barred, n.at as now,
     p.idle_seconds, p.max_life_seconds, p.remember_me_seconds, p.residue_seconds, p.prompt_seconds, p.auto_refresh_extends,
     p.ajax_prompt, p.ajax_resubmit";
 
-/// Counts an activity, if the session lives and its kind may report it: sessions, policies and users each by primary key.
+/// Counts an activity, if the session lives and its kind may report it: sessions, policies and users each by primary key. An
+/// access token of the session is as good as its own.
 const COUNT: &str = "/* session_check */
     update tenure.sessions t
-       set anchor_at = tenure.counted_anchor(t, p, $3, n.at),
-           node      = coalesce($4, t.node)
+       set anchor_at    = tenure.counted_anchor(t, p, coalesce($3, tenure.default_activity(t)), n.at),
+           app_state    = case when t.kind = 'mobile' then coalesce($3, tenure.default_activity(t)) end,
+           app_state_at = case when t.kind = 'mobile' then n.at end,
+           node         = coalesce($4, t.node)
       from tenure.policies p, (select tenure.now() as at offset 0) n
      where t.id = $1
-       and ($2::bytea is null or t.token_hash = $2)
+       and ($2::bytea is null or t.token_hash = $2
+            or exists (select from tenure.oauth_tokens x
+                        where x.session_id = t.id and x.token_hash = $2 and x.type = 'access' and x.expires_at > n.at))
        and t.kind = any ($5)
+       and coalesce($3, tenure.default_activity(t)) <> 'passive'
        and p.kind = t.kind
        and (select l.expires_at from tenure.limits(t, p) l) > n.at
        and (not $6 or (select l.reason from tenure.limits(t, p) l) = 'idle')
@@ -118,16 +141,18 @@ impl Store {
 }
 
 impl Store {
-    /// Starts a session (K1, K3, U1, U3).
-    pub async fn create(&self, new: &NewSession, actor: Actor<'_>) -> Result<(Uuid, SessionToken)> {
+    /// Starts a session (K1, K3, U1, U3); one of kind mobile with its first OAuth tokens (M5).
+    pub async fn create(&self, new: &NewSession, actor: Actor<'_>) -> Result<SignedIn> {
         let secret = TokenParts::new();
         let hash = secret.hash();
+        let (access, refresh) = (TokenParts::of(TokenForm::Access), TokenParts::of(TokenForm::Refresh));
+        let (access_hash, refresh_hash) = (access.hash(), refresh.hash());
         let attributes = Value::Object(new.attributes.clone());
         let id = retrying(|| async {
             sqlx::query_scalar!(
                 r#"/* session_create */
                 with context as materialized (select tenure.act_as($1, $2) as set)
-                select tenure.sign_in($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) as "id!" from context where set"#,
+                select tenure.sign_in($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) as "id!" from context where set"#,
                 actor.0,
                 self.node,
                 new.kind.as_str(),
@@ -142,34 +167,48 @@ impl Store {
                 new.carry_attributes,
                 new.client_address as _,
                 new.user_agent,
-                attributes
+                attributes,
+                new.oauth_entity,
+                refresh_hash.as_bytes(),
+                access_hash.as_bytes()
             )
             .fetch_one(&self.pool)
             .await
         })
         .await?;
-        Ok((id, secret.for_session(id)))
-    }
-
-    /// Checks a token and counts the activity in the database; `None` counts as a browser action or API call (A1).
-    pub async fn check(&self, token: &str, activity: Option<Activity>, actor: Actor<'_>) -> Result<CheckOutcome> {
-        let Some((id, hash)) = SessionToken::parse(token) else {
-            return Ok(CheckOutcome::Unknown);
+        let grant = match new.kind {
+            Kind::Mobile => Some(TokenGrant {
+                access: access.for_session(id),
+                refresh: refresh.for_session(id),
+                expires_in: self.access_lifespan(id).await?,
+            }),
+            _ => None,
         };
-        self.check_session(id, &hash, activity.unwrap_or(Activity::User), actor).await
+        Ok(SignedIn { id, token: secret.for_session(id), grant })
     }
 
-    /// The same for a token already taken apart.
-    pub async fn check_session(&self, id: Uuid, hash: &TokenHash, activity: Activity, actor: Actor<'_>) -> Result<CheckOutcome> {
+    /// Checks a token and counts the activity in the database; `None` counts as what the kind of session does most (A1).
+    pub async fn check(&self, token: &str, activity: Option<Activity>, actor: Actor<'_>) -> Result<CheckOutcome> {
+        match Presented::parse(token) {
+            Some(presented) => self.check_session(&presented, activity, actor).await,
+            None => Ok(CheckOutcome::Unknown),
+        }
+    }
+
+    /// The same for a token already taken apart. A refresh token is none that a check takes.
+    pub async fn check_session(&self, token: &Presented, activity: Option<Activity>, actor: Actor<'_>) -> Result<CheckOutcome> {
+        if token.form == TokenForm::Refresh {
+            return Ok(CheckOutcome::Unknown);
+        }
         // Twice only when another request moved the session between counting and reading.
         for _ in 0..3 {
-            if activity != Activity::Passive
-                && let Some(accepted) = self.count(id, Some(hash), activity, false).await?
+            if activity != Some(Activity::Passive)
+                && let Some(accepted) = self.count(token.id, Some(&token.hash), activity, false).await?
             {
                 return Ok(CheckOutcome::Accepted(Box::new(accepted)));
             }
-            let row = self.live_row(id).await?;
-            if let Some(outcome) = self.conclude(row, id, hash, activity, actor).await? {
+            let row = self.live_row(token.id).await?;
+            if let Some(outcome) = self.conclude(row, token, activity, actor).await? {
                 return Ok(outcome);
             }
         }
@@ -177,12 +216,12 @@ impl Store {
     }
 
     /// Reads a session for a check that counts in memory: what there is to remember of it, or the verdict when there is nothing.
-    pub async fn look(&self, id: Uuid, hash: &TokenHash, activity: Activity, actor: Actor<'_>) -> Result<Looked> {
-        let Some(row) = sqlx::query_as::<_, LookRow>(LOOK).bind(id).fetch_optional(&self.pool).await? else {
-            let outcome = self.conclude(None, id, hash, activity, actor).await?;
+    pub async fn look(&self, token: &Presented, activity: Option<Activity>, actor: Actor<'_>) -> Result<Looked> {
+        let Some(row) = sqlx::query_as::<_, LookRow>(LOOK).bind(token.id).fetch_optional(&self.pool).await? else {
+            let outcome = self.conclude(None, token, activity, actor).await?;
             return Ok(outcome.map_or(Looked::Uncertain, Looked::Concluded));
         };
-        let Some(loaded) = row.loaded(id).filter(|loaded| hash.matches(loaded.hash.as_bytes())) else {
+        let Some(loaded) = row.loaded(token.id).filter(|loaded| token.hash.matches(loaded.hash.as_bytes())) else {
             return Ok(Looked::Uncertain);
         };
         allowed(activity, loaded.timing.kind)?;
@@ -193,48 +232,61 @@ impl Store {
     async fn conclude(
         &self,
         row: Option<LiveRow>,
-        id: Uuid,
-        hash: &TokenHash,
-        activity: Activity,
+        token: &Presented,
+        activity: Option<Activity>,
         actor: Actor<'_>,
     ) -> Result<Option<CheckOutcome>> {
         if let Some(row) = row {
-            if !hash.matches(row.token_hash()) {
-                return Ok(Some(CheckOutcome::Unknown));
+            let mut expired = false;
+            if !token.hash.matches(row.token_hash()) {
+                match self.access_token_lives(token).await? {
+                    Some(lives) => expired = !lives,
+                    None => return Ok(Some(CheckOutcome::Unknown)),
+                }
             }
             let (session, policy, now) = row.into_domain()?;
             if session.ended.is_some() {
-                self.end_due(id, actor).await?;
+                self.end_due(token.id, actor).await?;
+            } else if expired {
+                return Ok(Some(CheckOutcome::TokenExpired));
             } else {
                 allowed(activity, session.kind)?;
-                if activity == Activity::Passive {
+                // Without a word the app in the background is not counted (A1).
+                let resting = session.kind == Kind::Mobile && session.app_state.as_deref() == Some("background");
+                if activity == Some(Activity::Passive) || activity.is_none() && resting {
                     return Ok(Some(CheckOutcome::Accepted(Box::new(Accepted::at(session, &policy, now)))));
                 }
                 return Ok(None);
             }
         }
-        let Some(row) = self.ended_row(id).await? else { return Ok(Some(CheckOutcome::Unknown)) };
-        if !hash.matches(row.token_hash()) {
+        let Some(row) = self.ended_row(token.id).await? else { return Ok(Some(CheckOutcome::Unknown)) };
+        if !row.is_held_by(&token.hash) {
             return Ok(Some(CheckOutcome::Unknown));
         }
+        let activity = activity.unwrap_or(Activity::User);
         Ok(Some(CheckOutcome::Over(Box::new(self.over(row.try_into()?, activity).await?))))
     }
 
     /// Counts a `user` activity by session id, if that moves its end; refused as `cannot_extend` otherwise (A10).
     pub async fn extend(&self, id: Uuid, actor: Actor<'_>) -> Result<CheckOutcome> {
+        self.report(id, Activity::User, true, actor).await
+    }
+
+    /// Counts an activity by session id; with `only_if_it_helps` refused as `cannot_extend` when that does not move its end (A10).
+    pub async fn report(&self, id: Uuid, activity: Activity, only_if_it_helps: bool, actor: Actor<'_>) -> Result<CheckOutcome> {
         for _ in 0..3 {
-            if let Some(accepted) = self.count(id, None, Activity::User, true).await? {
+            if let Some(accepted) = self.count(id, None, Some(activity), only_if_it_helps).await? {
                 return Ok(CheckOutcome::Accepted(Box::new(accepted)));
             }
             let Some((session, policy)) = self.session(id, actor).await? else {
                 return Ok(CheckOutcome::Unknown);
             };
             if session.ended.is_some() {
-                return Ok(CheckOutcome::Over(Box::new(self.over(session, Activity::User).await?)));
+                return Ok(CheckOutcome::Over(Box::new(self.over(session, activity).await?)));
             }
-            allowed(Activity::User, session.kind)?;
+            allowed(Some(activity), session.kind)?;
             let limits = crate::session::Limits::of(&session, &policy);
-            if limits.reason != EndReason::Idle {
+            if only_if_it_helps && limits.reason != EndReason::Idle {
                 return Err(Error::refused(
                     409,
                     "cannot_extend",
@@ -243,22 +295,22 @@ impl Store {
                 ));
             }
         }
-        Err(Error::unavailable("the session kept changing while it was extended"))
+        Err(Error::unavailable("the session kept changing while its activity was counted"))
     }
 
     async fn count(
         &self,
         id: Uuid,
         hash: Option<&TokenHash>,
-        activity: Activity,
+        activity: Option<Activity>,
         only_if_it_helps: bool,
     ) -> Result<Option<Accepted>> {
         let row = sqlx::query_as::<_, LiveRow>(AssertSqlSafe(format!("{COUNT}{CHECKED}")))
             .bind(id)
             .bind(hash.map(TokenHash::as_bytes))
-            .bind(activity.as_str())
+            .bind(activity.map(Activity::as_str))
             .bind(self.node.as_deref())
-            .bind(activity.kinds())
+            .bind(activity.map_or_else(|| Kind::ALL.iter().map(ToString::to_string).collect(), Activity::kinds))
             .bind(only_if_it_helps)
             .fetch_optional(&self.pool)
             .await?;
@@ -290,7 +342,7 @@ impl Store {
             .await?)
     }
 
-    async fn ended_row(&self, id: Uuid) -> Result<Option<EndedRow>> {
+    pub(super) async fn ended_row(&self, id: Uuid) -> Result<Option<EndedRow>> {
         Ok(sqlx::query_as("/* ended_session_read */ select e.* from tenure.ended_sessions e where e.id = $1")
             .bind(id)
             .fetch_optional(&self.pool)
@@ -400,10 +452,9 @@ impl Store {
     }
 }
 
-fn allowed(activity: Activity, kind: Kind) -> Result<()> {
-    if activity.allowed_for(kind) {
-        return Ok(());
-    }
+/// Whether a session of the kind may report this; what is not said always fits.
+fn allowed(activity: Option<Activity>, kind: Kind) -> Result<()> {
+    let Some(activity) = activity.filter(|activity| !activity.allowed_for(kind)) else { return Ok(()) };
     let words: Vec<_> =
         Activity::ALL.iter().filter(|activity| activity.allowed_for(kind)).map(|activity| activity.as_str()).collect();
     Err(Error::refused(

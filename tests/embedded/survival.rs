@@ -2,7 +2,24 @@
 
 use std::fs;
 
+use tenure::input::CreateSession;
+use tenure::session::{EndReason, Presented, SessionToken};
+use tenure::store::{Actor, ConnectSettings, EntityPut, Redeemed, Store, User, migrate};
+
 use crate::support::{Other, Scratch, sql};
+
+const SETUP: Actor<'static> = Actor("setup");
+
+fn user(name: &str) -> User {
+    User {
+        name: name.to_owned(),
+        display_name: None,
+        active: true,
+        locked_out: false,
+        roles: Vec::new(),
+        homepage_refresh_minutes: None,
+    }
+}
 
 #[tokio::test]
 async fn a_killed_server_is_started_again_with_its_data() {
@@ -41,6 +58,42 @@ async fn a_server_with_busy_children_is_started_again_after_they_ended() {
     assert_eq!(sql(&url, "SELECT n FROM kept"), "7");
     busy.join().unwrap();
     assert!(!second.stop().await.unwrap());
+    assert!(first.stop().await.unwrap());
+}
+
+/// C43: that a refresh token was used is in the table alone, so a restart forgets nothing of it.
+#[tokio::test]
+async fn fault_c43_a_replayed_refresh_token_is_known_after_a_kill_of_the_server() {
+    let scratch = Scratch::new();
+    let first = scratch.start().await;
+    let settings = ConnectSettings::new(first.url(), "node-1");
+    migrate(&settings, &|_| {}).await.unwrap();
+    let store = Store::connect(&settings).await.unwrap();
+    store.put_user(&user("abel.tuter"), SETUP).await.unwrap();
+    store.put_entity("Mobile App", &EntityPut::default(), SETUP).await.unwrap();
+    let sign_in = CreateSession {
+        kind: "mobile".into(),
+        user: Some("abel.tuter".into()),
+        oauth_entity: Some("Mobile App".into()),
+        ..Default::default()
+    };
+    let session = store.create(&sign_in.validate().unwrap(), SETUP).await.unwrap();
+    let client = store.client("mobile-app").await.unwrap().unwrap();
+    let used = session.grant.unwrap().refresh;
+    let redeem = async |store: &Store, token: &SessionToken| {
+        store.redeem(&Presented::parse(token.reveal()).unwrap(), client.id, SETUP).await.unwrap()
+    };
+    let Redeemed::Granted(second) = redeem(&store, &used).await else { panic!() };
+    let Redeemed::Granted(third) = redeem(&store, &second.refresh).await else { panic!() };
+    store.close().await;
+    scratch.kill_server();
+
+    let again = scratch.start().await;
+    let store = Store::connect(&settings).await.unwrap();
+    assert!(matches!(redeem(&store, &used).await, Redeemed::Reused));
+    assert!(matches!(redeem(&store, &third.refresh).await, Redeemed::Ended(EndReason::TokenReuse)));
+    store.close().await;
+    assert!(!again.stop().await.unwrap());
     assert!(first.stop().await.unwrap());
 }
 

@@ -177,7 +177,7 @@ async fn exit_codes_tell_the_kinds_of_failure_apart() {
         (2, "unexpected argument", "migrate --down".into()),
         (2, "unrecognized subcommand", "sessions token".into()),
         (2, "1 to 1440 minutes", "sessions create --kind user --user abel.tuter --idle-limit-minutes 0".into()),
-        (2, "not available in this release", "sessions create --kind mobile --user abel.tuter".into()),
+        (2, "a session of kind mobile needs one", "sessions create --kind mobile --user abel.tuter".into()),
         (2, "does not belong", "sessions create --kind guest --user abel.tuter".into()),
         (2, "whole number", "properties set glide.ui.session_timeout x".into()),
         (2, "must be greater than", "properties set glide.ui.active.session.life_span 10".into()),

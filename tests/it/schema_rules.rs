@@ -143,12 +143,17 @@ fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// Everything that adds a duration to an instant, by file: how many lines, and why it is not a second deadline function.
-const SUMS: [(&str, usize, &str); 16] = [
+const SUMS: [(&str, usize, &str); 17] = [
     ("migrations/V2__cluster.sql", 2, "the lease of a node, and whether it lives"),
     ("migrations/V4__sessions.sql", 2, "bounds of monthly partitions"),
     ("migrations/V5__limits.sql", 8, "tenure.limits (6), counted_anchor (1); the second pass of the lowering job"),
     ("migrations/V6__transitions.sql", 2, "when a transaction lapses (C2)"),
     ("migrations/V8__reporting.sql", 2, "the lease of a node, shown"),
+    (
+        "migrations/V10__mobile.sql",
+        5,
+        "counted_anchor again; how long an app's report holds; lifespans and grace of OAuth tokens",
+    ),
     ("src/session/limits.rs", 1, "the twin of tenure.limits, and the prompt before its idle deadline"),
     ("src/session/mark.rs", 1, "the twin of tenure.counted_anchor: how far refreshes move an anchor"),
     ("src/cache.rs", 1, "how close to a deadline memory may judge"),

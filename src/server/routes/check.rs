@@ -15,9 +15,10 @@ use crate::manager::{CheckOptions, Checked, Verdict};
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct CheckRequest {
-    /// The token the client presented.
+    /// The token the client presented: a session token or an access token.
     token: String,
-    /// What the request is (A1); null counts as a browser action or API call.
+    /// What the request is (A1); null counts as a browser action or API call, and for mobile as the app on the screen unless it
+    /// last said that it is in the background.
     activity: Option<String>,
     /// Ask PostgreSQL even where memory could answer.
     strict: Option<bool>,
@@ -28,7 +29,7 @@ pub(in crate::server) struct CheckRequest {
 /// Checks a session token and counts the activity.
 #[utoipa::path(post, path = "/v1/sessions/check", request_body = CheckRequest, responses(
     (status = 200, body = Checked),
-    (status = 400, body = Problem), (status = 401, description = "session_ended, unknown_token or invalid_api_key", body = Problem),
+    (status = 400, body = Problem), (status = 401, description = "session_ended, unknown_token, token_expired or invalid_api_key", body = Problem),
     (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn check(
     caller: Caller<Apps>,
@@ -47,6 +48,7 @@ pub(super) fn answer(verdict: Verdict) -> Result<Json<Checked>, Problem> {
     match verdict {
         Verdict::Live(checked) => Ok(Json(*checked)),
         Verdict::Over(over) => Err(over.into()),
+        Verdict::TokenExpired => Err(Problem::token_expired()),
         Verdict::Unknown => Err(Problem::unknown_token()),
     }
 }

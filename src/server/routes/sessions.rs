@@ -12,6 +12,7 @@ use super::super::auth::{Admins, Anybody, Apps, Caller, Watchers};
 use super::super::extract::{Body, Params, SessionId};
 use super::super::problem::Problem;
 use super::check::answer;
+use super::oauth::Tokens;
 use crate::cluster::Barrier;
 use crate::input::{self, CreateSession};
 use crate::manager::{Checked, Terminated};
@@ -26,12 +27,15 @@ pub(in crate::server) struct Created {
     session: SessionView,
     /// Shown once.
     token: String,
+    /// The OAuth tokens of a mobile session; left out for other kinds.
+    #[serde(flatten)]
+    tokens: Option<Tokens>,
 }
 
 /// Starts a session.
 #[utoipa::path(post, path = "/v1/sessions", request_body = CreateSession, responses(
     (status = 201, body = Created), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, description = "user_locked_out or user_inactive", body = Problem), (status = 404, description = "unknown_user", body = Problem),
+    (status = 403, description = "user_locked_out or user_inactive", body = Problem), (status = 404, description = "unknown_user or unknown_oauth_entity", body = Problem),
     (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn create(
     caller: Caller<Apps>,
@@ -39,7 +43,8 @@ pub(super) async fn create(
     Body(request): Body<CreateSession>,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
     let created = app.manager.create(&request.validate()?, caller.actor()).await?;
-    Ok((StatusCode::CREATED, Json(Created { session: created.session, token: created.token.reveal().to_owned() })))
+    let token = created.token.reveal().to_owned();
+    Ok((StatusCode::CREATED, Json(Created { session: created.session, token, tokens: created.grant.map(Tokens::from) })))
 }
 
 /// What to list.
@@ -188,6 +193,27 @@ pub(super) async fn events(
     (status = 409, description = "cannot_extend", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn extend(caller: Caller<Apps>, State(app): AppState, SessionId(id): SessionId) -> Answer<Checked> {
     answer(app.manager.extend(id, caller.actor()).await?)
+}
+
+/// What a mobile app reports.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::server) struct StateReport {
+    /// `foreground`, `task` or `background`.
+    state: String,
+}
+
+/// Takes the state of a mobile app: on the screen, busy with a long task, or in the background.
+#[utoipa::path(post, path = "/v1/sessions/{id}/app-state", params(("id" = Uuid, Path, description = "Session id")), request_body = StateReport, responses(
+    (status = 200, body = Checked), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn app_state(
+    caller: Caller<Apps>,
+    State(app): AppState,
+    SessionId(id): SessionId,
+    Body(report): Body<StateReport>,
+) -> Answer<Checked> {
+    answer(app.manager.report_state(id, input::app_state(&report.state)?, caller.actor()).await?)
 }
 
 /// A session under a new token.

@@ -17,7 +17,7 @@ pub(super) async fn waiting(manager: &Manager, token: &str, activity: Activity) 
     match manager.check(token, Some(activity), CheckOptions::default(), Actor("chaos")).await {
         Ok(Verdict::Live(_)) => Answer::Accept,
         Ok(Verdict::Over(over)) => Answer::Reject(Reason::of("session_ended", over.ending.reason.as_str())),
-        Ok(Verdict::Unknown) => Answer::Reject(Reason::Unknown),
+        Ok(Verdict::TokenExpired | Verdict::Unknown) => Answer::Reject(Reason::Unknown),
         Err(_) => Answer::None,
     }
 }

@@ -18,7 +18,7 @@ const READERS: &[Role] = &[Role::Admin, Role::Reporter];
 const ANYBODY: &[Role] = Role::ALL;
 
 /// Every route that wants a key, and the roles it opens to (U6).
-const PATHS: [(&str, &str, &[Role]); 27] = [
+const PATHS: [(&str, &str, &[Role]); 32] = [
     ("GET", "/v1/sessions", WATCHERS),
     ("POST", "/v1/sessions", APPS),
     ("POST", "/v1/sessions/check", APPS),
@@ -27,6 +27,7 @@ const PATHS: [(&str, &str, &[Role]); 27] = [
     ("GET", "/v1/sessions/x/explain", WATCHERS),
     ("GET", "/v1/sessions/x/events", WATCHERS),
     ("POST", "/v1/sessions/x/extend", APPS),
+    ("POST", "/v1/sessions/x/app-state", APPS),
     ("POST", "/v1/sessions/x/rotate", APPS),
     ("POST", "/v1/sessions/x/sign-out", APPS),
     ("DELETE", "/v1/sessions/x/transactions/y", APPS),
@@ -42,6 +43,10 @@ const PATHS: [(&str, &str, &[Role]); 27] = [
     ("GET", "/v1/properties/x", READERS),
     ("PUT", "/v1/properties/x", ADMINS),
     ("DELETE", "/v1/properties/x", ADMINS),
+    ("GET", "/v1/oauth-entities", READERS),
+    ("GET", "/v1/oauth-entities/x", READERS),
+    ("PUT", "/v1/oauth-entities/x", ADMINS),
+    ("DELETE", "/v1/oauth-entities/x", ADMINS),
     ("GET", "/v1/nodes", READERS),
     ("GET", "/v1/events", WATCHERS),
     ("GET", "/metrics", READERS),

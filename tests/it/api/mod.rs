@@ -2,6 +2,7 @@
 
 mod access;
 mod cluster;
+mod oauth;
 mod openapi;
 mod outage;
 mod paging;

@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::support::{Api, send};
 
 /// What DESIGN lists and this release serves.
-const ROUTES: [&str; 29] = [
+const ROUTES: [&str; 37] = [
+    "delete /v1/oauth-entities/{name}",
     "delete /v1/properties/{name}",
     "delete /v1/sessions/{id}",
     "delete /v1/sessions/{id}/transactions/{tid}",
@@ -18,6 +19,8 @@ const ROUTES: [&str; 29] = [
     "get /readyz",
     "get /v1/events",
     "get /v1/nodes",
+    "get /v1/oauth-entities",
+    "get /v1/oauth-entities/{name}",
     "get /v1/properties",
     "get /v1/properties/{name}",
     "get /v1/sessions",
@@ -30,11 +33,16 @@ const ROUTES: [&str; 29] = [
     "get /v1/users/{name}/access",
     "patch /v1/sessions/{id}/attributes",
     "patch /v1/users/{name}",
+    "post /oauth/introspect",
+    "post /oauth/revoke",
+    "post /oauth/token",
     "post /v1/sessions",
     "post /v1/sessions/check",
+    "post /v1/sessions/{id}/app-state",
     "post /v1/sessions/{id}/extend",
     "post /v1/sessions/{id}/rotate",
     "post /v1/sessions/{id}/sign-out",
+    "put /v1/oauth-entities/{name}",
     "put /v1/properties/{name}",
     "put /v1/sessions/{id}/attributes",
     "put /v1/users/{name}",

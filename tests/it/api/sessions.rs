@@ -68,7 +68,7 @@ async fn create_answers_every_kind_with_its_session_and_token() {
 async fn create_refuses_with_the_code_of_the_reason() {
     let api = Api::start().await;
     api.db
-        .sql("insert into tenure.users (name, active, locked_out) values ('locked', true, true), ('inactive', false, false)")
+        .sql("insert into tenure.users (name, active, locked_out) values ('locked', true, true), ('inactive', false, false), ('abel.tuter', true, false)")
         .await;
     api.db.sql("update tenure.users set locked_out = false where name = 'inactive'").await;
     let cases = [
@@ -76,7 +76,8 @@ async fn create_refuses_with_the_code_of_the_reason() {
         (json!({"kind": "user", "user": "locked"}), 403, "user_locked_out"),
         (json!({"kind": "integration", "user": "locked"}), 403, "user_locked_out"),
         (json!({"kind": "user", "user": "inactive"}), 403, "user_inactive"),
-        (json!({"kind": "mobile", "user": "locked"}), 422, "kind_not_available"),
+        (json!({"kind": "mobile", "user": "abel.tuter"}), 422, "invalid_field"),
+        (json!({"kind": "mobile", "user": "abel.tuter", "oauth_entity": "Nobody's"}), 404, "unknown_oauth_entity"),
         (json!({"kind": "guest", "user": "locked"}), 422, "field_not_for_kind"),
         (json!({"kind": "user"}), 422, "invalid_field"),
     ];

@@ -53,7 +53,7 @@ async fn sign_in(store: &Store, connection: &mut PgConnection, way: Way, user: &
     if way == Way::Api {
         dawdle(connection, trips[0]).await;
         return match store.create(&new_session(user), Actor("race")).await {
-            Ok((_, token)) => Some(Some(token.reveal().to_owned())),
+            Ok(created) => Some(Some(created.token.reveal().to_owned())),
             Err(error) => {
                 assert_eq!(error.code(), "user_locked_out", "{error}");
                 None

@@ -8,19 +8,19 @@ use super::*;
 async fn rule_a1_every_check_names_its_activity() {
     use Activity::{Ajax, AutoRefresh, Background, ChatPoll, Foreground, Passive, Task, User};
     let browser: &[Activity] = &[User, Ajax, ChatPoll, AutoRefresh, Passive];
-    let table: [(Kind, &[Activity], Option<CreateSession>); 4] = [
-        (Kind::User, browser, Some(user())),
-        (Kind::Guest, browser, Some(guest())),
-        (Kind::Integration, &[User, Ajax, Passive], Some(integration())),
-        (Kind::Mobile, &[Foreground, Task, Background, Passive], None),
+    let table: [(Kind, &[Activity], CreateSession); 4] = [
+        (Kind::User, browser, user()),
+        (Kind::Guest, browser, guest()),
+        (Kind::Integration, &[User, Ajax, Passive], integration()),
+        (Kind::Mobile, &[Foreground, Task, Background, Passive], mobile()),
     ];
     let db = stopped().await;
+    mobile_app(&db, 1_800, 1_800).await;
     assert_eq!(Activity::ALL.len(), 8);
     for (kind, allowed, new) in table {
         for activity in Activity::ALL {
             assert_eq!(activity.allowed_for(kind), allowed.contains(activity), "{kind} {activity}");
         }
-        let Some(new) = new else { continue };
         at(&db, "09:00").await;
         let session = create(&db, new).await;
         at(&db, "09:01").await;
@@ -34,9 +34,12 @@ async fn rule_a1_every_check_names_its_activity() {
             assert_eq!(refused(result), (422, "activity_not_for_kind".into()), "{kind} {activity}");
             assert_eq!(everything(&db).await, before, "{kind} {activity} left a trace");
         }
+        if kind == Kind::Mobile {
+            check(&db, &session, Foreground).await;
+        }
         at(&db, "09:02").await;
         db.manager.check(session.token.reveal(), None, CheckOptions::default(), ADMIN).await.unwrap();
-        assert_eq!(view(&db, &session).await.last_activity_at, t("09:02"), "{kind}: without a word it is a user activity");
+        assert_eq!(view(&db, &session).await.last_activity_at, t("09:02"), "{kind}: without a word it counts");
     }
     assert_eq!(refused(tenure::input::activity("click")).0, 422);
 }

@@ -28,9 +28,12 @@ async fn rule_k0_one_browser_one_session() {
 #[tokio::test]
 async fn rule_k1_the_kind_is_fixed() {
     let db = stopped().await;
-    for (new, kind) in [(user(), Kind::User), (guest(), Kind::Guest), (integration(), Kind::Integration)] {
+    mobile_app(&db, 1_800, 1_800).await;
+    for (new, kind) in
+        [(user(), Kind::User), (guest(), Kind::Guest), (integration(), Kind::Integration), (mobile(), Kind::Mobile)]
+    {
         let session = create(&db, new).await;
-        check(&db, &session, Activity::User).await;
+        check(&db, &session, Activity::Passive).await;
         let rotated = db.manager.rotate(session.session.id, ADMIN).await.unwrap();
         assert_eq!(rotated.session.kind, kind);
         db.manager.terminate(session.session.id, true, ADMIN).await.unwrap();
@@ -39,15 +42,15 @@ async fn rule_k1_the_kind_is_fixed() {
 
     type Given = fn(&mut CreateSession);
     let fields: [(&str, Given, &[&str]); 7] = [
-        ("user", |new| new.user = Some("abel.tuter".into()), &["user", "integration"]),
-        ("oauth_entity", |new| new.oauth_entity = Some("Mobile App".into()), &[]),
+        ("user", |new| new.user = Some("abel.tuter".into()), &["user", "integration", "mobile"]),
+        ("oauth_entity", |new| new.oauth_entity = Some("Mobile App".into()), &["mobile"]),
         ("remember_me", |new| new.remember_me = Some(false), &["user"]),
         ("homepage_refresh_minutes", |new| new.homepage_refresh_minutes = Some(5), &["user"]),
         ("idle_limit_minutes", |new| new.idle_limit_minutes = Some(5), &["user"]),
         ("guest_token", |new| new.guest_token = Some("tn_x".into()), &["user"]),
         ("carry_attributes", |new| new.carry_attributes = Some(true), &["user"]),
     ];
-    for base in [user(), guest(), integration()] {
+    for base in [user(), guest(), integration(), mobile()] {
         create(&db, base.clone()).await;
         for (field, give, kinds) in &fields {
             let mut new = base.clone();
@@ -63,12 +66,14 @@ async fn rule_k1_the_kind_is_fixed() {
             }
         }
     }
-    for mut new in [user(), integration()] {
+    for mut new in [user(), integration(), mobile()] {
         new.user = None;
         assert_eq!(refused(try_create(&db, new).await).0, 422, "the user is required");
     }
-    let mobile = CreateSession { kind: "mobile".into(), ..user() };
-    assert_eq!(refused(try_create(&db, mobile).await), (422, "kind_not_available".into()));
+    let homeless = CreateSession { oauth_entity: None, ..mobile() };
+    assert_eq!(refused(try_create(&db, homeless).await).0, 422, "the client application is required");
+    let elsewhere = CreateSession { oauth_entity: Some("Nobody's".into()), ..mobile() };
+    assert_eq!(refused(try_create(&db, elsewhere).await), (404, "unknown_oauth_entity".into()));
     let nulls: CreateSession = serde_json::from_value(json!({
         "kind": "guest", "user": null, "remember_me": null, "homepage_refresh_minutes": null, "idle_limit_minutes": null,
         "guest_token": null, "carry_attributes": null, "oauth_entity": null, "attributes": null, "device": null
@@ -155,7 +160,7 @@ async fn residue(db: &Db) -> Created {
     assert_eq!(ending(db, &session).await, ("signed_out", t("10:00")));
     let (view, token) = left.guest.expect("a user leaves a guest session");
     assert_ne!(token.reveal(), session.token.reveal());
-    Created { session: view, token }
+    Created { session: view, token, grant: None }
 }
 
 #[tokio::test]

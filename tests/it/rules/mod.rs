@@ -5,6 +5,7 @@ mod activity;
 mod cluster;
 mod explain_audit;
 mod kinds;
+mod mobile;
 mod over;
 mod properties;
 mod users;
@@ -17,7 +18,7 @@ use tenure::error::{Error, Refusal};
 use tenure::input::CreateSession;
 use tenure::manager::{CheckOptions, Checked, Created, Verdict};
 use tenure::session::{Activity, Over, SessionView};
-use tenure::store::{Actor, ListFilter, StateFilter};
+use tenure::store::{Actor, EntityPut, ListFilter, StateFilter};
 
 use crate::support::Db;
 
@@ -71,6 +72,22 @@ fn guest() -> CreateSession {
 /// An API client of `abel.tuter`.
 fn integration() -> CreateSession {
     CreateSession { kind: "integration".into(), user: Some("abel.tuter".into()), ..Default::default() }
+}
+
+/// The client application `Mobile App` with these lifespans, seconds: access, then refresh.
+async fn mobile_app(db: &Db, access: i32, refresh: i32) {
+    let put = EntityPut { access_token_lifespan: Some(access), refresh_token_lifespan: Some(refresh), ..EntityPut::default() };
+    db.manager.put_entity("Mobile App", &put, ADMIN).await.unwrap();
+}
+
+/// A sign-in of `abel.tuter` by the client application `Mobile App`.
+fn mobile() -> CreateSession {
+    CreateSession {
+        kind: "mobile".into(),
+        user: Some("abel.tuter".into()),
+        oauth_entity: Some("Mobile App".into()),
+        ..Default::default()
+    }
 }
 
 async fn try_create(db: &Db, new: CreateSession) -> Result<Created, Error> {
