@@ -8,7 +8,7 @@ use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::session::{Device, EndReason, Ending, Kind, Limits, Loaded, Policy, Session, Timing, TokenHash};
+use crate::session::{EndReason, Ending, Kind, Limits, Loaded, Policy, Session, Timing, TokenHash};
 
 /// What live and ended rows have in common.
 #[derive(Debug, Clone, FromRow)]
@@ -48,37 +48,33 @@ pub struct LiveRow {
 /// A live row as a check reads it that counts in memory, by position: it is read far more often than any other.
 #[derive(Debug)]
 pub(super) struct LookRow {
-    token_hash: [u8; 32],
-    kind: Kind,
-    device: Option<Device>,
-    remember_me: bool,
-    residue: bool,
-    created_at: DateTime<Utc>,
-    anchor_at: DateTime<Utc>,
-    refresh_seconds: Option<i32>,
-    idle_limit_seconds: Option<i32>,
-    user: Option<(i64, Box<str>)>,
+    loaded: Loaded,
     admitted: bool,
 }
 
 impl FromRow<'_, PgRow> for LookRow {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
         let decoded = |error: String| sqlx::Error::Decode(error.into());
+        let micros = |place: usize| row.try_get::<DateTime<Utc>, _>(place).map(|at| at.timestamp_micros());
         let user_id: Option<i64> = row.try_get(9)?;
         let user_name: Option<&str> = row.try_get(10)?;
-        Ok(Self {
-            token_hash: row.try_get(0)?,
-            kind: row.try_get::<&str, _>(1)?.parse().map_err(decoded)?,
-            device: row.try_get::<Option<&str>, _>(2)?.map(str::parse).transpose().map_err(decoded)?,
-            remember_me: row.try_get(3)?,
-            residue: row.try_get(4)?,
-            created_at: row.try_get(5)?,
-            anchor_at: row.try_get(6)?,
-            refresh_seconds: row.try_get(7)?,
-            idle_limit_seconds: row.try_get(8)?,
+        let loaded = Loaded {
+            hash: TokenHash::stored(row.try_get(0)?),
+            timing: Timing {
+                kind: row.try_get::<&str, _>(1)?.parse().map_err(decoded)?,
+                device: row.try_get::<Option<&str>, _>(2)?.map(str::parse).transpose().map_err(decoded)?,
+                remember_me: row.try_get(3)?,
+                residue: row.try_get(4)?,
+                created_at: micros(5)?,
+                refresh_seconds: row.try_get(7)?,
+                idle_limit_seconds: row.try_get(8)?,
+                window_seconds: None,
+            },
+            anchor: micros(6)?,
             user: user_id.zip(user_name.map(Into::into)),
-            admitted: row.try_get(11)?,
-        })
+            id: row.try_get(12)?,
+        };
+        Ok(Self { loaded, admitted: row.try_get(11)? })
     }
 }
 
@@ -167,23 +163,8 @@ impl LiveRow {
 impl LookRow {
     /// What a node may remember of the session: nothing while its user is not admitted, because a change of U3's switch names
     /// no sessions, and nothing of a mobile one, whose state is more than an anchor (M3).
-    pub(super) fn loaded(self, id: Uuid) -> Option<Loaded> {
-        (self.admitted && self.kind != Kind::Mobile).then(|| Loaded {
-            id,
-            hash: TokenHash::stored(self.token_hash),
-            timing: Timing {
-                kind: self.kind,
-                device: self.device,
-                remember_me: self.remember_me,
-                residue: self.residue,
-                created_at: self.created_at.timestamp_micros(),
-                refresh_seconds: self.refresh_seconds,
-                idle_limit_seconds: self.idle_limit_seconds,
-                window_seconds: None,
-            },
-            anchor: self.anchor_at.timestamp_micros(),
-            user: self.user,
-        })
+    pub(super) fn loaded(self) -> Option<Loaded> {
+        (self.admitted && self.loaded.timing.kind != Kind::Mobile).then_some(self.loaded)
     }
 }
 

@@ -122,7 +122,7 @@ const COUNT: &str = "/* session_check */
 /// policy and time; `admitted` is what its user says.
 const LOOK: &str = "/* session_look */
     select t.token_hash, t.kind, t.device, t.remember_me, t.residue, t.created_at, t.anchor_at, t.refresh_seconds, t.idle_limit_seconds,
-           t.user_id, u.name, t.user_id is null or (u.active and not u.locked_out and u.epoch = t.user_epoch) as admitted
+           t.user_id, u.name, t.user_id is null or (u.active and not u.locked_out and u.epoch = t.user_epoch) as admitted, t.id
       from tenure.sessions t
       left join tenure.users u on u.id = t.user_id
      where t.id = $1";
@@ -221,7 +221,7 @@ impl Store {
             let outcome = self.conclude(None, token, activity, actor).await?;
             return Ok(outcome.map_or(Looked::Uncertain, Looked::Concluded));
         };
-        let Some(loaded) = row.loaded(token.id).filter(|loaded| token.hash.matches(loaded.hash.as_bytes())) else {
+        let Some(loaded) = row.loaded().filter(|loaded| token.hash.matches(loaded.hash.as_bytes())) else {
             return Ok(Looked::Uncertain);
         };
         allowed(activity, loaded.timing.kind)?;

@@ -171,7 +171,7 @@ async fn exit_codes_tell_the_kinds_of_failure_apart() {
         (2, "invalid value", "sessions list --state dead".into()),
         (2, "cursor", "users list --after x".into()),
         (2, "unexpected argument", "sessions list --format xml".into()),
-        (2, "invalid value", "keys create --name x --role app".into()),
+        (2, "invalid value", "keys create --name x --role root".into()),
         (2, "name", "keys create --name ..".into()),
         (2, "cannot be used with", "migrate --plan --status".into()),
         (2, "unexpected argument", "migrate --down".into()),

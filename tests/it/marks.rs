@@ -8,11 +8,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::AssertSqlSafe;
-use tenure::session::{Activity, Device, Kind, Law, Mark, Movement, Policy, Timing};
+use tenure::session::{Activity, Device, Kind, Law, Mark, Movement, Timing};
 use tenure::store::Flushed;
 use uuid::Uuid;
 
-use crate::support::{Clock, Crowd, Db};
+use crate::support::{Clock, Crowd, Db, begun, half_an_hour};
 
 /// 2027-06-01 09:00, microseconds since 1970.
 const BEGIN: i64 = 1_811_840_400_000_000;
@@ -206,16 +206,7 @@ async fn sql_and_rust_agree_on_what_an_activity_does() {
     println!("seed {SEED}");
     let db = Db::with(Clock::Real).await;
     let mut random = StdRng::seed_from_u64(SEED);
-    let mut policy = Policy {
-        idle_seconds: 1_800,
-        max_life_seconds: None,
-        remember_me_seconds: None,
-        residue_seconds: None,
-        prompt_seconds: 120,
-        auto_refresh_extends: true,
-        ajax_prompt: true,
-        ajax_resubmit: false,
-    };
+    let mut policy = half_an_hour();
     let (mut rows, mut expected, mut moved) = (Vec::new(), Vec::new(), 0);
     for _ in 0..CASES {
         let kind = pick(&mut random, &[Kind::User, Kind::User, Kind::Guest, Kind::Integration]);
@@ -226,16 +217,7 @@ async fn sql_and_rust_agree_on_what_an_activity_does() {
             pick(&mut random, &[Activity::User, Activity::Ajax, Activity::ChatPoll, Activity::AutoRefresh, Activity::Passive]);
         let anchor = BEGIN + random.random_range(-1_000 * SECOND..1_000 * SECOND);
         let at = BEGIN + random.random_range(-1_000 * SECOND..1_000 * SECOND);
-        let timing = Timing {
-            kind,
-            device,
-            remember_me: false,
-            residue: false,
-            created_at: BEGIN,
-            refresh_seconds,
-            idle_limit_seconds: None,
-            window_seconds: None,
-        };
+        let timing = Timing { device, refresh_seconds, ..begun(kind, BEGIN) };
         let there =
             Mark::NONE.moved(Movement::of(activity, &timing, &policy), at, refresh_seconds).applied(anchor, refresh_seconds);
         moved += usize::from(there != anchor);
@@ -252,7 +234,7 @@ async fn sql_and_rust_agree_on_what_an_activity_does() {
         "select (extract(epoch from tenure.counted_anchor(
              row('00000000-0000-0000-0000-000000000000', '', c.kind, null, null, c.device, false, false, tenure.now(), c.anchor, tenure.now(),
                  c.refresh::int, null, null, null, null, null, null)::tenure.sessions,
-             row(c.kind, 1800, null, null, null, 120, c.extends, true, true, false, 0, 0, null, null)::tenure.policies, c.activity, c.at))
+             row(c.kind, 1800, null, null, null, 120, c.extends, true, true, false, 0, 0, null, null, null)::tenure.policies, c.activity, c.at))
              * 1000000)::bigint
            from (select v.kind, v.device, v.refresh, v.extends, v.activity, v.number,
                         'epoch'::timestamptz + v.anchor * interval '1 microsecond' as anchor,

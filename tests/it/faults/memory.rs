@@ -2,8 +2,10 @@
 
 use tenure::cache::{Cache, Invalidation, LEASE, PolicySet, Polled, Rule};
 use tenure::clock::Reading;
-use tenure::session::{Activity, Kind, Loaded, Policy, Timing, TokenHash};
+use tenure::session::{Activity, Kind, Loaded, Policy, TokenHash};
 use uuid::Uuid;
+
+use crate::support::{begun, half_an_hour};
 
 const HASH: TokenHash = TokenHash::stored([7; 32]);
 /// 2027-06-01, microseconds since 1970.
@@ -15,29 +17,11 @@ fn at(seconds: i64) -> Reading {
 }
 
 fn policies(idle_seconds: i32) -> PolicySet {
-    std::array::from_fn(|_| Policy {
-        idle_seconds,
-        max_life_seconds: None,
-        remember_me_seconds: None,
-        residue_seconds: None,
-        prompt_seconds: 0,
-        auto_refresh_extends: true,
-        ajax_prompt: true,
-        ajax_resubmit: false,
-    })
+    std::array::from_fn(|_| Policy { idle_seconds, ..half_an_hour() })
 }
 
 fn found(id: u128) -> Loaded {
-    let timing = Timing {
-        kind: Kind::User,
-        device: None,
-        remember_me: false,
-        residue: false,
-        created_at: BEGIN,
-        refresh_seconds: None,
-        idle_limit_seconds: None,
-        window_seconds: None,
-    };
+    let timing = begun(Kind::User, BEGIN);
     Loaded { id: Uuid::from_u128(id), hash: HASH, timing, anchor: BEGIN, user: Some((7, "abel.tuter".into())) }
 }
 

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use tenure::cache::{Cache, Invalidation, Load, Observed, PolicySet, Polled, Rule};
 use tenure::clock::{Boot, Reading};
-use tenure::session::{Activity, Kind, Loaded, Policy, Timing, TokenHash};
+use tenure::session::{Activity, Kind, Loaded, Policy, TokenHash};
 use uuid::Uuid;
+
+use crate::support::{begun, half_an_hour};
 
 /// The session.
 const ID: Uuid = Uuid::from_u128(1);
@@ -124,30 +126,12 @@ fn make<'a>(cache: &'a Cache, load: &mut Option<Load<'a>>, call: Call) -> bool {
 }
 
 fn session() -> Loaded {
-    let timing = Timing {
-        kind: Kind::Guest,
-        device: None,
-        remember_me: false,
-        residue: false,
-        created_at: BEGIN,
-        refresh_seconds: None,
-        idle_limit_seconds: None,
-        window_seconds: None,
-    };
+    let timing = begun(Kind::Guest, BEGIN);
     Loaded { id: ID, hash: HASH, timing, anchor: BEGIN, user: None }
 }
 
 fn policies() -> PolicySet {
-    std::array::from_fn(|_| Policy {
-        idle_seconds: 1_800,
-        max_life_seconds: None,
-        remember_me_seconds: None,
-        residue_seconds: None,
-        prompt_seconds: 120,
-        auto_refresh_extends: true,
-        ajax_prompt: true,
-        ajax_resubmit: false,
-    })
+    std::array::from_fn(|_| Policy { prompt_seconds: 120, ..half_an_hour() })
 }
 
 /// Clocks of the node: `boot` and wall clock minus `boot`.

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use tenure::cache::{Cache, Invalidation, PolicySet, Polled};
 use tenure::clock::Reading;
-use tenure::session::{Action, Activity, EndReason, Kind, Loaded, Policy, Timing, TokenHash, TokenParts};
+use tenure::session::{Action, Activity, EndReason, Kind, Loaded, Policy, TokenHash, TokenParts};
 use tenure::store::{ConnectSettings, StateFilter, Store, SweepPosition};
 
 use super::*;
+use crate::support::{begun, half_an_hour};
 
 #[tokio::test]
 async fn rule_a11_over_is_over_for_every_reader() {
@@ -175,16 +176,7 @@ async fn rule_a11_whoever_ends_it_says_the_same() {
 
 #[test]
 fn rule_e1_the_action() {
-    let policy = |ajax_prompt, ajax_resubmit| Policy {
-        idle_seconds: 1800,
-        max_life_seconds: None,
-        remember_me_seconds: None,
-        residue_seconds: None,
-        prompt_seconds: 120,
-        auto_refresh_extends: true,
-        ajax_prompt,
-        ajax_resubmit,
-    };
+    let policy = |ajax_prompt, ajax_resubmit| Policy { ajax_prompt, ajax_resubmit, ..half_an_hour() };
     let mut seen = BTreeSet::new();
     for kind in Kind::ALL {
         for activity in Activity::ALL {
@@ -306,18 +298,7 @@ async fn rule_e3_one_answer_for_everything_unknown() {
 fn rule_a11_a_longer_limit_revives_nothing_that_memory_holds() {
     const SECOND: i64 = 1_000_000;
     const START: i64 = 1_800_000_000 * SECOND;
-    let limits = |idle_seconds| -> PolicySet {
-        std::array::from_fn(|_| Policy {
-            idle_seconds,
-            max_life_seconds: None,
-            remember_me_seconds: None,
-            residue_seconds: None,
-            prompt_seconds: 0,
-            auto_refresh_extends: true,
-            ajax_prompt: true,
-            ajax_resubmit: false,
-        })
-    };
+    let limits = |idle_seconds| -> PolicySet { std::array::from_fn(|_| Policy { idle_seconds, ..half_an_hour() }) };
     let reading = |after: i64| Reading { boot: after, offset: 0 };
     let poll = |cache: &Cache, after: i64, changes: usize, idle: i32| {
         let polled = Polled { rows: vec![Invalidation::Policies; changes], policies: Some(limits(idle)), now: START + after };
@@ -325,16 +306,7 @@ fn rule_a11_a_longer_limit_revives_nothing_that_memory_holds() {
     };
     let remember = |cache: &Cache, anchor: i64, seen: i64| {
         let (id, hash) = (uuid::Uuid::from_u128(anchor.unsigned_abs().into()), TokenParts::new().hash());
-        let timing = Timing {
-            kind: Kind::Guest,
-            device: None,
-            remember_me: false,
-            residue: false,
-            created_at: START,
-            refresh_seconds: None,
-            idle_limit_seconds: None,
-            window_seconds: None,
-        };
+        let timing = begun(Kind::Guest, START);
         let load = cache.begin_load(id);
         assert!(cache.finish_load(&load, &Loaded { id, hash, timing, anchor, user: None }, reading(seen)));
         assert!(cache.hit(id, &hash, Activity::Passive, reading(seen)).is_some());

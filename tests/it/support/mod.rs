@@ -3,6 +3,7 @@
 mod child;
 mod crowd;
 mod database;
+mod domain;
 mod http;
 mod proxy;
 mod server;
@@ -10,5 +11,6 @@ mod server;
 pub use child::Process;
 pub use crowd::{CALM, Crowd, rounds};
 pub use database::{Clock, Db, settings};
+pub use domain::{begun, half_an_hour};
 pub use http::{Answer, Api, Node, assert_instant, assert_keys, send};
 pub use proxy::{Link, Proxy};
