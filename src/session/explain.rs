@@ -154,7 +154,10 @@ fn idle(session: &Session, policy: &Policy, limits: &Limits, origins: &Origins) 
                 name: "window_seconds",
                 value: session.window_seconds.map(|seconds| seconds.to_string()),
                 unit: Some("seconds"),
-                inputs: vec![format!("last_activity_at={}", session.last_activity_at.to_rfc3339())],
+                inputs: vec![
+                    format!("last_activity_at={}", session.last_activity_at.to_rfc3339()),
+                    format!("oauth_entity={}", session.oauth_entity.as_deref().unwrap_or("deleted")),
+                ],
             };
         }
     };

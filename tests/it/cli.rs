@@ -144,6 +144,18 @@ async fn every_command_speaks_json_and_prose() {
     assert_eq!(json("keys revoke app"), serde_json::json!({"revoked": "app"}));
     assert!(prose("keys revoke other").contains("Revoked"));
 
+    let entity = ["name", "client_id", "public", "access_token_lifespan", "refresh_token_lifespan"];
+    assert_keys(&json("oauth-entities set Phone --access-token-lifespan 600"), &entity);
+    assert_eq!(json("oauth-entities list")["items"][0]["client_id"], "phone");
+    assert!(prose("oauth-entities list").contains("8640000 s"));
+    let secret = run(url, &["oauth-entities", "set", "Server", "--public", "false"]);
+    assert!(secret.out.lines().last().is_some_and(|line| line.starts_with("tns_")), "{}", secret.out);
+    let mobile = json("sessions create --kind mobile --user abel.tuter --oauth-entity Phone");
+    assert_keys(&mobile, &["session", "token", "access_token", "refresh_token", "token_type", "expires_in"]);
+    run(url, &["oauth-entities", "unset", "Phone"]).failed(5, "live sessions");
+    assert_eq!(json("oauth-entities unset Server")["name"], "Server");
+    run(url, &["oauth-entities", "unset", "Server"]).failed(4, "no OAuth entity");
+
     assert_keys(&json("migrate --status"), &["version", "newest", "pending", "applied"]);
     assert_eq!(json("migrate --plan")["pending"], serde_json::json!([]));
     assert_keys(&json("migrate"), &["applied", "version"]);
