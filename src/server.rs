@@ -1,9 +1,12 @@
 //! The HTTP API: JSON in and out, RFC 9457 problems, API keys as bearer tokens.
 
 mod auth;
+mod cookie;
 mod extract;
+mod presented;
 mod problem;
 mod routes;
+mod same_origin;
 
 use std::sync::Arc;
 use std::time::Duration;

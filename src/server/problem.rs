@@ -1,12 +1,16 @@
 //! RFC 9457 problems with a stable `code`. What failed inside is logged, never sent.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::session::{Action, EndReason, Over};
+
+/// The reason and the action of an ended session once more, for proxies and scripts that see no body.
+const REASON: HeaderName = HeaderName::from_static("x-tenure-reason");
+const ACTION: HeaderName = HeaderName::from_static("x-tenure-action");
 
 /// An error answer, `application/problem+json`.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -59,6 +63,32 @@ impl Problem {
         Self::new(401, "token_expired", "The access token has expired; the session lives.", "Redeem the refresh token.")
     }
 
+    /// A guest where only somebody signed in may go.
+    pub(super) fn sign_in_required() -> Self {
+        let problem = Self::new(401, "sign_in_required", "The session is a guest's, and guests do not pass here.", "Sign in.");
+        Self { action: Some(Action::RedirectToLogin), ..problem }
+    }
+
+    /// More than one session token, so that nobody knows which one counts (8, 9).
+    pub(super) fn ambiguous_token(message: &str) -> Self {
+        Self::new(400, "ambiguous_token", message, "Send the session token once, as cookie or as bearer.")
+    }
+
+    /// A session token, or what could be one, in the URL (10).
+    pub(super) fn token_in_url() -> Self {
+        Self::new(
+            400,
+            "token_in_url",
+            "A session token never belongs into a URL, which logs and histories keep; it was not looked at.",
+            "Send it as the cookie __Host-tenure or as bearer, and nothing in the query string.",
+        )
+    }
+
+    /// Whether it says that there is no live session, rather than that this is not known.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(&*self.code, "session_ended" | "unknown_token")
+    }
+
     /// A bad or missing API key, told apart from an ended session (E3).
     pub(super) fn invalid_api_key() -> Self {
         Self::new(401, "invalid_api_key", "The request has no valid API key.", "Send one as Authorization: Bearer tnk_...")
@@ -94,11 +124,17 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let authenticate = (self.code == "invalid_api_key").then_some("Bearer");
+        let told = [(REASON, self.reason.map(EndReason::as_str)), (ACTION, self.action.map(Action::as_str))];
         let mut response = (status, axum::Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        for (name, word) in told {
+            if let Some(word) = word {
+                headers.insert(name, HeaderValue::from_static(word));
+            }
         }
         if let Some(scheme) = authenticate {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));

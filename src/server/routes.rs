@@ -1,15 +1,18 @@
 //! The routes: one file a resource, each handler with its description for `OpenAPI`.
 
 mod attributes;
+mod browser;
 mod check;
 mod cluster;
 mod entities;
+mod forward_auth;
 mod health;
 mod oauth;
 mod properties;
 mod sessions;
 mod users;
 
+use axum::routing::any;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,7 +24,7 @@ use super::App;
 #[openapi(
     info(
         title = "Tenure",
-        description = "Sessions that any node lists, explains and ends. Every path but /healthz, /readyz and /openapi.json wants an API key as bearer token."
+        description = "Sessions that any node lists, explains and ends. Every path wants an API key as bearer token, but for health, this document, and what proxies and browsers ask."
     ),
     modifiers(&Bearer),
     security(("api_key" = []))
@@ -40,6 +43,8 @@ impl utoipa::Modify for Bearer {
 
 /// Every route.
 pub(super) fn all() -> OpenApiRouter<App> {
+    // A proxy asks with the client's method, whatever that is.
+    let (schemas, paths, _) = routes!(forward_auth::auth);
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sessions::create, sessions::list))
         .routes(routes!(check::check))
@@ -64,6 +69,13 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(oauth::introspect))
         .routes(routes!(cluster::nodes))
         .routes(routes!(cluster::events))
+        .routes((schemas, paths, any(forward_auth::auth)))
+        .route("/v1/auth/", any(forward_auth::auth_below))
+        .route("/v1/auth/{*path}", any(forward_auth::auth_below))
+        .routes(routes!(browser::session))
+        .routes(routes!(browser::report))
+        .routes(routes!(browser::extend))
+        .routes(routes!(browser::sign_out))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

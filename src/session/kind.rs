@@ -80,7 +80,7 @@ words! {
 }
 
 words! {
-    /// What a check says it is (A1).
+    /// What a check says it is (A1). For each kind its activities stand from the strongest to the weakest.
     Activity {
         /// A browser action or an API call.
         User = "user",
@@ -155,6 +155,12 @@ impl Activity {
                 | (Kind::Integration, Self::User | Self::Ajax)
                 | (Kind::Mobile, Self::Foreground | Self::Task | Self::Background)
         )
+    }
+
+    /// Of two activities the one that keeps a session alive less.
+    #[must_use]
+    pub fn weaker(self, other: Self) -> Self {
+        std::cmp::max_by_key(self, other, |activity| *activity as u8)
     }
 
     /// The kinds whose sessions may report this activity.

@@ -73,6 +73,18 @@ pub struct Over {
 }
 
 impl Action {
+    /// The word as JSON and headers spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthenticateAgain => "authenticate_again",
+            Self::StartGuestSession => "start_guest_session",
+            Self::RedirectToLogin => "redirect_to_login",
+            Self::ResubmitAfterLogin => "resubmit_after_login",
+            Self::PromptToContinue => "prompt_to_continue",
+            Self::None => "none",
+        }
+    }
+
     /// The action for an activity that met an ended session (E1).
     pub fn after(kind: Kind, remember_me: bool, reason: EndReason, activity: Activity, policy: &Policy) -> Self {
         let timed_out = matches!(reason, EndReason::Idle | EndReason::MaxLife | EndReason::RememberMe);

@@ -1,8 +1,10 @@
 //! The HTTP API over real connections: shapes, codes, roles, nodes, outages.
 
 mod access;
+mod browser;
 mod cluster;
 mod oauth;
+mod forward_auth;
 mod openapi;
 mod outage;
 mod paging;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Api, send};
 
 /// What DESIGN lists and this release serves.
-const ROUTES: [&str; 37] = [
+const ROUTES: &[&str] = &[
     "delete /v1/oauth-entities/{name}",
     "delete /v1/properties/{name}",
     "delete /v1/sessions/{id}",
@@ -17,6 +17,8 @@ const ROUTES: [&str; 37] = [
     "get /metrics",
     "get /openapi.json",
     "get /readyz",
+    "get /v1/auth",
+    "get /v1/browser/session",
     "get /v1/events",
     "get /v1/nodes",
     "get /v1/oauth-entities",
@@ -36,6 +38,9 @@ const ROUTES: [&str; 37] = [
     "post /oauth/introspect",
     "post /oauth/revoke",
     "post /oauth/token",
+    "post /v1/browser/check",
+    "post /v1/browser/extend",
+    "post /v1/browser/sign-out",
     "post /v1/sessions",
     "post /v1/sessions/check",
     "post /v1/sessions/{id}/app-state",
