@@ -9,10 +9,10 @@ BENCH_LINES   ?=
 # Rules of the cache protocol whose absence a minute of faults shows.
 CHAOS_RULES   ?= lease-checked rows-applied first-poll-empties taint
 
-.PHONY: help demo test test-long check bench bench-peers chaos prepare db postgres lint docs
+.PHONY: help demo test test-long check bench bench-peers chaos prepare db postgres test-browser lint docs
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 postgres: ## Find PostgreSQL server binaries, or install them
 	@scripts/install-postgres.sh
@@ -25,6 +25,10 @@ test: postgres ## Every test, long ones at a tenth of their size
 
 test-long: postgres ## Every test at full size; takes long
 	TENURE_TEST_LONG=1 $(CARGO) test --locked --release --no-fail-fast -- --nocapture --test-threads=1
+
+test-browser: postgres ## The script for pages in a real Chromium
+	@scripts/install-chromium.sh
+	$(CARGO) test --locked --test it -- --ignored chromium::
 
 lint: ## Format and lints, and the light build for embedders
 	$(CARGO) fmt --check

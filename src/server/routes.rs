@@ -3,6 +3,7 @@
 mod attributes;
 mod browser;
 mod check;
+mod client;
 mod cluster;
 mod entities;
 mod forward_auth;
@@ -76,6 +77,7 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(browser::report))
         .routes(routes!(browser::extend))
         .routes(routes!(browser::sign_out))
+        .routes(routes!(client::script))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod chromium;
 mod cli;
 mod docs;
 mod faults;

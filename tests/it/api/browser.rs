@@ -218,3 +218,26 @@ async fn input_008_to_011_the_token_is_in_the_cookie_alone() {
     }
     send(page(&api, "session", &token)).await.expect(200);
 }
+
+#[tokio::test]
+async fn the_script_is_small_cached_by_content_and_fit_for_a_strict_policy() {
+    let api = Api::start().await;
+    let url = format!("{}/client.js", api.node.url);
+    let script = send(api.client.get(&url)).await;
+    assert_eq!(script.status, 200);
+    assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(script.header("cache-control"), Some("no-cache"));
+    assert_eq!(script.header("x-content-type-options"), Some("nosniff"));
+    assert!(script.text.len() < 8192, "{} bytes", script.text.len());
+    for banned in ["eval(", "new Function", "innerHTML", "outerHTML", "document.write", ".style", "style=", "onclick", "import("]
+    {
+        assert!(!script.text.contains(banned), "{banned}");
+    }
+    let tag = script.header("etag").unwrap().to_owned();
+    for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
+        let same = send(api.client.get(&url).header("if-none-match", &known)).await;
+        assert_eq!((same.status, &*same.text, same.header("etag")), (304, "", Some(&*tag)), "{known}");
+        assert_eq!(same.header("cache-control"), Some("no-cache"));
+    }
+    assert_eq!(send(api.client.get(&url).header("if-none-match", "\"x\"")).await.status, 200);
+}

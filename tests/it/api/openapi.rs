@@ -13,6 +13,7 @@ const ROUTES: &[&str] = &[
     "delete /v1/properties/{name}",
     "delete /v1/sessions/{id}",
     "delete /v1/sessions/{id}/transactions/{tid}",
+    "get /client.js",
     "get /healthz",
     "get /metrics",
     "get /openapi.json",

@@ -7,6 +7,7 @@ mod domain;
 mod http;
 mod proxy;
 mod server;
+mod webdriver;
 
 pub use child::Process;
 pub use crowd::{CALM, Crowd, rounds};
@@ -14,3 +15,4 @@ pub use database::{Clock, Db, settings};
 pub use domain::{begun, half_an_hour};
 pub use http::{Answer, Api, Node, assert_instant, assert_keys, send};
 pub use proxy::{Link, Proxy};
+pub use webdriver::Browser;

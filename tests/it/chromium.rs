@@ -1,0 +1,196 @@
+//! The script for pages in a real browser; `make test-browser` runs it. The page has a strict policy, so whatever the script
+//! shows here it shows without inline code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Query;
+use axum::http::header::{CONTENT_SECURITY_POLICY, SET_COOKIE};
+use axum::response::Html;
+use axum::routing::get;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Api, Browser};
+
+const ENTER: char = '\u{e007}';
+const ESCAPE: char = '\u{e00c}';
+const PROMPT: &str = "document.querySelector('dialog.tenure-prompt[open]') !== null";
+const NO_DIALOG: &str = "document.querySelector('dialog') === null";
+const SOON: Duration = Duration::from_secs(8);
+
+/// A node and pages of the same origin; its address.
+async fn site(api: &Api) -> String {
+    let page = || async {
+        let policy = "default-src 'none'; script-src 'self'; connect-src 'self'";
+        let body = "<!doctype html><html lang='en'><head><title>Orders</title>\
+            <script src='/client.js' defer data-login-url='/login'></script></head><body><h1>Orders</h1></body></html>";
+        ([(CONTENT_SECURITY_POLICY, policy)], Html(body))
+    };
+    // Stands for the application's sign-in.
+    let enter = |Query(query): Query<Vec<(String, String)>>| async move {
+        let token = query.into_iter().map(|(_, token)| token).next().unwrap_or_default();
+        ([(SET_COOKIE, format!("__Host-tenure={token}; Path=/; Secure; HttpOnly; SameSite=Lax"))], Html("Welcome"))
+    };
+    let pages = Router::new()
+        .route("/page", get(page))
+        .route("/login", get(|| async { Html("<h1>Sign in</h1>") }))
+        .route("/enter", get(enter));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let app = tenure::server::router(Arc::clone(&api.node.manager)).merge(pages);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+/// What the page learns when it asks now.
+async fn state(browser: &Browser) -> Value {
+    let state = browser.value("Tenure.ask()").await;
+    assert!(state["seconds_left"].is_i64(), "{state}");
+    state
+}
+
+/// Moves the clock so that the session has so many seconds left, and lets the page know.
+async fn leave(api: &Api, browser: &Browser, seconds: i64) {
+    let left = state(browser).await["seconds_left"].as_i64().unwrap();
+    api.db.advance(TimeDelta::seconds(left - seconds)).await;
+    state(browser).await;
+}
+
+async fn until_address(browser: &Browser, address: &str) {
+    let begun = Instant::now();
+    while browser.address().await != address {
+        assert!(begun.elapsed() < SOON, "{} is not {address}", browser.address().await);
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_a10_the_dialog_comes_in_time_and_decides() {
+    let api = Api::start().await;
+    api.db.user("abel.tuter").await;
+    let (_, token) = api.create(&json!({"kind": "user", "user": "abel.tuter"})).await;
+    let site = site(&api).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{site}/enter?token={token}")).await;
+    browser.open(&format!("{site}/page")).await;
+    assert_eq!(state(&browser).await["session"]["user"], "abel.tuter");
+    assert_eq!(browser.value(NO_DIALOG).await, true);
+
+    // Two minutes before the end it comes by itself, and the keyboard is enough to extend.
+    leave(&api, &browser, 124).await;
+    assert_eq!(browser.value(NO_DIALOG).await, true, "too early");
+    browser.until(PROMPT, SOON).await;
+    let text = browser.value("document.querySelector('.tenure-text').textContent").await;
+    assert!(text.as_str().unwrap().starts_with("Your session ends in 1"), "{text}");
+    let labelled = "(d => d.getAttribute('role') === 'alertdialog' && document.getElementById(d.getAttribute('aria-labelledby'))\
+        .textContent === 'Extend your session' && document.activeElement.textContent === 'Extend')(document.querySelector('dialog'))";
+    assert_eq!(browser.value(labelled).await, true);
+    browser.press(ENTER).await;
+    browser.until(NO_DIALOG, SOON).await;
+    assert!(state(&browser).await["seconds_left"].as_i64().unwrap() > 1780);
+
+    // K0: two windows are one session; extended in one, the other's dialog goes.
+    let first = browser.windows().await[0].clone();
+    let second = browser.tab().await;
+    browser.open(&format!("{site}/page")).await;
+    leave(&api, &browser, 60).await;
+    browser.until(PROMPT, SOON).await;
+    browser.switch(&first).await;
+    browser.until(PROMPT, SOON).await;
+    browser.press(ENTER).await;
+    browser.until(NO_DIALOG, SOON).await;
+    browser.switch(&second).await;
+    browser.until(NO_DIALOG, SOON).await;
+
+    // Who ignores it, dismissed or not, is at the sign-in page when it is over, with the reason.
+    leave(&api, &browser, 6).await;
+    browser.until(PROMPT, SOON).await;
+    browser.press(ESCAPE).await;
+    browser.until(NO_DIALOG, SOON).await;
+    assert_eq!(browser.address().await, format!("{site}/page"));
+    for window in [&second, &first] {
+        browser.switch(window).await;
+        until_address(&browser, &format!("{site}/login?reason=idle")).await;
+    }
+    browser.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_k4_signing_out_in_one_window_ends_it_in_all() {
+    let api = Api::start().await;
+    api.db.user("abel.tuter").await;
+    let (_, token) = api.create(&json!({"kind": "user", "user": "abel.tuter"})).await;
+    let site = site(&api).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{site}/enter?token={token}")).await;
+    browser.open(&format!("{site}/page")).await;
+    state(&browser).await;
+    let first = browser.windows().await[0].clone();
+    browser.tab().await;
+    browser.open(&format!("{site}/page")).await;
+    state(&browser).await;
+    let left = browser.value("Tenure.signOut()").await;
+    assert_eq!((&left["session"]["end_reason"], &left["guest"]["residue"]), (&json!("signed_out"), &json!(true)));
+    assert_eq!(browser.address().await, format!("{site}/page"), "where to go is the page's to say");
+    assert_eq!(state(&browser).await["session"]["id"], left["guest"]["id"]);
+    browser.switch(&first).await;
+    until_address(&browser, &format!("{site}/login?reason=signed_out")).await;
+    assert_eq!(browser.value("document.cookie").await, "", "no script reads the token");
+    browser.close().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_e1_a_request_that_met_an_ended_session_is_sent_again_or_not() {
+    let api = Api::start().await;
+    api.db.user("abel.tuter").await;
+    let sign_in = json!({"kind": "user", "user": "abel.tuter", "remember_me": true});
+    let (_, token) = api.create(&sign_in).await;
+    let site = site(&api).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{site}/enter?token={token}")).await;
+    browser.open(&format!("{site}/page")).await;
+    let request = "Tenure.fetch('/v1/auth').then(answer => { window.status_seen = answer.status })";
+
+    // As it is by default: it says that it ended, and sends nothing again.
+    state(&browser).await;
+    api.db.advance(TimeDelta::days(16)).await;
+    browser.run(request).await;
+    browser.until("document.querySelector('dialog.tenure-ended[open]') !== null && window.status_seen === 401", SOON).await;
+    browser.press(ENTER).await;
+    until_address(&browser, &format!("{site}/login?reason=remember_me")).await;
+
+    // With auto-resubmit it asks, waits for the sign-in in the pop-up, and sends the request again.
+    api.put("/v1/properties/glide.security.auto.resubmit.ajax", &json!({"value": "true"})).await.expect(200);
+    let (_, token) = api.create(&sign_in).await;
+    browser.open(&format!("{site}/enter?token={token}")).await;
+    browser.open(&format!("{site}/page")).await;
+    state(&browser).await;
+    api.db.advance(TimeDelta::days(16)).await;
+    browser.run(request).await;
+    browser.until("document.querySelector('dialog.tenure-continue[open]') !== null", SOON).await;
+    let page = browser.windows().await[0].clone();
+    browser.press(ENTER).await;
+    let begun = Instant::now();
+    let popup = loop {
+        if let Some(popup) = browser.windows().await.into_iter().find(|window| *window != page) {
+            break popup;
+        }
+        assert!(begun.elapsed() < SOON, "no pop-up opens");
+        sleep(Duration::from_millis(50)).await;
+    };
+    let (_, token) = api.create(&sign_in).await;
+    browser.switch(&popup).await;
+    until_address(&browser, &format!("{site}/login?reason=remember_me")).await;
+    browser.open(&format!("{site}/enter?token={token}")).await;
+    browser.switch(&page).await;
+    browser.until("window.status_seen === 200", SOON).await;
+    assert_eq!(browser.windows().await.len(), 1, "the pop-up closes");
+    browser.close().await;
+}

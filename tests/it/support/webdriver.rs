@@ -1,0 +1,122 @@
+//! A real Chromium, driven through chromedriver.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+
+/// The browser; it ends with its driver when dropped.
+pub struct Browser {
+    driver: Child,
+    client: Client,
+    url: String,
+}
+
+impl Browser {
+    /// Starts driver and browser, without a screen.
+    pub async fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("this test needs Chromium: run scripts/install-chromium.sh, or make test-browser");
+        let client = Client::builder().no_proxy().build().unwrap();
+        let mut browser = Self { driver, client, url: format!("http://127.0.0.1:{port}") };
+        let begun = Instant::now();
+        while browser.client.get(format!("{}/status", browser.url)).send().await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "chromedriver does not answer");
+            sleep(Duration::from_millis(100)).await;
+        }
+        // No sandbox: as root Chromium refuses to start with one, and it sees nothing but the test's own pages.
+        let options = json!({"args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]});
+        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
+        let session = browser.call(Method::POST, "/session", Some(wanted)).await;
+        browser.url = format!("{}/session/{}", browser.url, session["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        assert!(answer["value"]["error"].is_null(), "{path}: {}", answer["value"]);
+        answer["value"].clone()
+    }
+
+    /// Opens a page.
+    pub async fn open(&self, url: &str) {
+        self.call(Method::POST, "/url", Some(json!({"url": url}))).await;
+    }
+
+    /// The address of the page that shows.
+    pub async fn address(&self) -> String {
+        self.call(Method::GET, "/url", None).await.as_str().unwrap().to_owned()
+    }
+
+    /// The value of an expression, awaited when it is a promise.
+    pub async fn value(&self, expression: &str) -> Value {
+        let script = format!("const done = arguments[0]; Promise.resolve({expression}).then(done)");
+        self.call(Method::POST, "/execute/async", Some(json!({"script": script, "args": []}))).await
+    }
+
+    /// Runs a statement and waits for nothing.
+    pub async fn run(&self, statement: &str) {
+        self.call(Method::POST, "/execute/sync", Some(json!({"script": statement, "args": []}))).await;
+    }
+
+    /// Waits until an expression is true.
+    pub async fn until(&self, expression: &str, within: Duration) {
+        let begun = Instant::now();
+        while self.value(expression).await != json!(true) {
+            assert!(begun.elapsed() < within, "not within {within:?}: {expression}, at {}", self.address().await);
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Presses a key on what has the focus.
+    pub async fn press(&self, key: char) {
+        self.keys(&json!([{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}])).await;
+    }
+
+    async fn keys(&self, actions: &Value) {
+        let body = json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]});
+        self.call(Method::POST, "/actions", Some(body)).await;
+    }
+
+    /// Opens a further tab and goes on in it; its handle.
+    pub async fn tab(&self) -> String {
+        let handle = self.call(Method::POST, "/window/new", Some(json!({"type": "tab"}))).await["handle"].clone();
+        self.switch(handle.as_str().unwrap()).await;
+        handle.as_str().unwrap().to_owned()
+    }
+
+    /// Handles of all tabs and windows.
+    pub async fn windows(&self) -> Vec<String> {
+        serde_json::from_value(self.call(Method::GET, "/window/handles", None).await).unwrap()
+    }
+
+    /// Goes on in another tab or window.
+    pub async fn switch(&self, handle: &str) {
+        self.call(Method::POST, "/window", Some(json!({"handle": handle}))).await;
+    }
+
+    /// Ends the browser, which the driver outlives.
+    pub async fn close(self) {
+        self.call(Method::DELETE, "", None).await;
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
