@@ -9,7 +9,7 @@ BENCH_LINES   ?=
 # Rules of the cache protocol whose absence a minute of faults shows.
 CHAOS_RULES   ?= lease-checked rows-applied first-poll-empties taint
 
-.PHONY: help demo test test-long check bench bench-peers chaos prepare db postgres test-browser lint docs
+.PHONY: help demo test test-long check bench bench-peers chaos prepare db postgres nginx test-browser lint docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,13 +17,16 @@ help: ## Show this list
 postgres: ## Find PostgreSQL server binaries, or install them
 	@scripts/install-postgres.sh
 
+nginx: ## Find nginx, or install it
+	@scripts/install-nginx.sh
+
 demo: postgres ## Three nodes, one PostgreSQL, real traffic: see sessions shared and ended
 	$(CARGO) run --locked -- demo --seconds $(SECONDS_SHOWN)
 
-test: postgres ## Every test, long ones at a tenth of their size
+test: postgres nginx ## Every test, long ones at a tenth of their size
 	$(CARGO) test --locked --no-fail-fast $(TEST_FLAGS)
 
-test-long: postgres ## Every test at full size; takes long
+test-long: postgres nginx ## Every test at full size; takes long
 	TENURE_TEST_LONG=1 $(CARGO) test --locked --release --no-fail-fast -- --nocapture --test-threads=1
 
 test-browser: postgres ## The script for pages in a real Chromium

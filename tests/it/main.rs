@@ -19,6 +19,7 @@ mod lease_model;
 mod limits_agree;
 mod marks;
 mod migrations;
+mod nginx;
 mod plans;
 mod races;
 mod rules;

@@ -75,7 +75,7 @@ async fn the_document_lists_every_route_and_each_answers() {
         }
     }
     for route in ROUTES {
-        assert!(found.contains(route), "{route} is not described");
+        assert!(found.contains(*route), "{route} is not described");
     }
 }
 
