@@ -4,9 +4,11 @@
   const data = document.currentScript ? document.currentScript.dataset : {};
   const base = (data.base || '').replace(/\/+$/, '');
   const say = (name, text) => data[name] || text;
+  const ended = say('endedTitle', 'Your session has ended');
+  const close = [say('close', 'Close')];
   const channel = 'BroadcastChannel' in window ? new BroadcastChannel('tenure' + base) : null;
 
-  let live = null; // what the store said last of a session that lives
+  let live = null; // what the store said last
   let end = 0; // by this machine's clock
   let promptAt = Infinity;
   let dismissed = false;
@@ -23,10 +25,14 @@
   const learn = (state, at = Date.now()) => {
     // Another window signed out and left a guest.
     if (live && live.session.user && !state.session.user) return over({ reason: 'signed_out' });
-    live = state;
-    end = at + state.seconds_left * 1000 + 1000;
-    promptAt = state.prompt_at ? end - (Date.parse(state.session.expires_at) - Date.parse(state.prompt_at)) : Infinity;
-    if (state.prompt) promptAt = Math.min(promptAt, at);
+    // Answers overtake each other; a session's activity only moves forward.
+    const moved = ({ session }) => Date.parse(session.last_activity_at);
+    if (!live || live.session.id !== state.session.id || moved(state) >= moved(live)) {
+      live = state;
+      end = at + state.seconds_left * 1000 + 1000;
+      promptAt = state.prompt_at ? end - (Date.parse(state.session.expires_at) - Date.parse(state.prompt_at)) : Infinity;
+      if (state.prompt) promptAt = Math.min(promptAt, at);
+    }
     show();
   };
 
@@ -83,24 +89,23 @@
     return state;
   };
 
-  const login = (reason) => {
+  const login = (problem) => {
     const url = new URL(data.loginUrl || '/login', location.href);
-    url.searchParams.set('reason', reason || 'unknown_token');
+    url.searchParams.set('reason', problem.reason || 'unknown_token');
     return url.href;
   };
 
-  // Once a session: a page that never had one, such as the sign-in page, is left alone.
+  // A page that never had a session, such as the sign-in page, is left alone.
   const over = (problem) => {
     if (!live) return;
     forget();
     share({ over: true });
     if (!document.dispatchEvent(new CustomEvent('tenure:ended', { detail: problem, cancelable: true }))) return;
+    const signIn = () => location.assign(login(problem));
     const action = problem.action || 'redirect_to_login';
-    if (action === 'redirect_to_login') location.assign(login(problem.reason));
+    if (action === 'redirect_to_login') signIn();
     if (action === 'prompt_to_continue') {
-      dialog('tenure-ended', say('endedTitle', 'Your session has ended'),
-        [[say('signIn', 'Sign in'), () => location.assign(login(problem.reason))], [say('close', 'Close')]]
-      ).text(say('endedText', 'What you did last was not done. Sign in to go on.'));
+      dialog('tenure-ended', ended, [[say('signIn', 'Sign in'), signIn], close]).text(say('endedText', 'What you did last was not done. Sign in to go on.'));
     }
   };
 
@@ -114,7 +119,7 @@
   // Asks "continue?" and waits for a sign-in in a pop-up; true when the same user is back.
   const resumed = (problem, user) => new Promise((resolve) => {
     const wait = async () => {
-      const popup = window.open(login(problem.reason), 'tenure-login', 'popup,width=480,height=640');
+      const popup = window.open(login(problem), 'tenure-login', 'popup,width=480,height=640');
       while (popup) {
         const closed = popup.closed;
         const state = await ask();
@@ -128,31 +133,29 @@
       return resolve(false);
     };
     let chosen = false;
-    dialog('tenure-continue', say('endedTitle', 'Your session has ended'),
-      [[say('continue', 'Continue'), () => { chosen = true; wait(); }], [say('close', 'Close')]],
+    dialog('tenure-continue', ended, [[say('continue', 'Continue'), () => { chosen = true; wait(); }], close],
       () => chosen || resolve(false)).text(say('continueText', 'Sign in to go on? What you did last is then sent again.'));
   });
 
   // A dialog of text and buttons; all styling is the page's, by class.
   const dialog = (kind, title, buttons, closed) => {
     const element = document.createElement('dialog');
-    const add = (parent, tag, name, text) => {
+    const add = (tag, name, text) => {
       const child = document.createElement(tag);
       child.className = 'tenure-' + name;
       child.textContent = text;
-      return parent.appendChild(child);
+      return element.appendChild(child);
     };
     element.className = 'tenure-dialog ' + kind;
     element.setAttribute('role', 'alertdialog');
-    add(element, 'h2', 'title', title).id = kind + '-title';
-    const text = add(element, 'p', 'text', '');
+    add('h2', 'title', title).id = kind + '-title';
+    const text = add('p', 'text', '');
     text.id = kind + '-text';
     if (kind === 'tenure-prompt') text.setAttribute('role', 'timer');
     element.setAttribute('aria-labelledby', kind + '-title');
     element.setAttribute('aria-describedby', kind + '-text');
-    const row = add(element, 'div', 'buttons', '');
     for (const [label, act] of buttons) {
-      const button = add(row, 'button', 'button', label);
+      const button = add('button', 'button', label);
       button.type = 'button';
       button.addEventListener('click', () => { if (act) act(); element.close(); });
     }
@@ -162,7 +165,7 @@
     return { text: (words) => { text.textContent = words; }, close: () => element.close() };
   };
 
-  // fetch for what a page does by itself: marked as ajax, and an ended session answered as the store says.
+  // fetch for what a page does by itself: marked as ajax, an ended session answered as the store says.
   const marked = async (input, options) => {
     const request = new Request(input, options);
     if (new URL(request.url).origin !== location.origin) return fetch(request);
@@ -190,5 +193,5 @@
     ask: () => ask(), extend, signOut, fetch: marked,
     report: (activity) => ask('check', 'POST', JSON.stringify({ activity }))
   };
-  if (document.body) ask(); else document.addEventListener('DOMContentLoaded', () => ask());
+  ask();
 })();

@@ -1,5 +1,7 @@
 //! A real Chromium, driven through chromedriver.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use tokio::time::{Instant, sleep};
 /// The browser; it ends with its driver when dropped.
 pub struct Browser {
     driver: Child,
+    port: u16,
     client: Client,
     url: String,
 }
@@ -27,7 +30,7 @@ impl Browser {
             .spawn()
             .expect("this test needs Chromium: run scripts/install-chromium.sh, or make test-browser");
         let client = Client::builder().no_proxy().build().unwrap();
-        let mut browser = Self { driver, client, url: format!("http://127.0.0.1:{port}") };
+        let mut browser = Self { driver, port, client, url: format!("http://127.0.0.1:{port}") };
         let begun = Instant::now();
         while browser.client.get(format!("{}/status", browser.url)).send().await.is_err() {
             assert!(begun.elapsed() < Duration::from_secs(20), "chromedriver does not answer");
@@ -107,15 +110,18 @@ impl Browser {
     pub async fn switch(&self, handle: &str) {
         self.call(Method::POST, "/window", Some(json!({"handle": handle}))).await;
     }
-
-    /// Ends the browser, which the driver outlives.
-    pub async fn close(self) {
-        self.call(Method::DELETE, "", None).await;
-    }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        // A killed driver leaves its browser behind, so the driver ends it first; also when the test has failed.
+        if let Some((_, path)) = self.url.split_once("/session/")
+            && let Ok(mut driver) = TcpStream::connect(("127.0.0.1", self.port))
+        {
+            let _ = driver.set_read_timeout(Some(Duration::from_secs(10)));
+            let _ = write!(driver, "DELETE /session/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+            let _ = driver.read(&mut [0; 64]);
+        }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
