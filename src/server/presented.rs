@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 
 use super::problem::Problem;
 use super::{App, cookie};
-use crate::session::SessionToken;
+use crate::session;
 
 /// The token from the cookie or from `Authorization: Bearer`; empty without one, which is a token of no session (E3).
 pub(super) struct Presented(pub(super) String);
@@ -55,7 +55,7 @@ fn one(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// Whether a query string holds what could be a session token: it would end up in logs and histories.
+/// Whether a query string holds what could be a token of a session: it would end up in logs and histories.
 fn holds_token(query: &str) -> bool {
-    query.split(['&', '=', ';']).any(|part| SessionToken::parse(part).is_some())
+    query.split(['&', '=', ';']).any(|part| session::Presented::parse(part).is_some())
 }
