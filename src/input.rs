@@ -9,11 +9,12 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use chrono::{DateTime, Datelike, Utc};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Result};
 use crate::session::{Activity, Device, Kind, SessionToken};
-use crate::store::{NewSession, UserPatch};
+use crate::store::{NewSession, Once, UserPatch};
 
 pub use entity::{EntityInput, entity_name};
 
@@ -30,7 +31,7 @@ pub fn parameter(name: &str, what: impl std::fmt::Display) -> Error {
 }
 
 /// A sign-in as JSON or arguments give it, before it is checked.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, serde::Deserialize, serde::Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateSession {
@@ -47,8 +48,10 @@ pub struct CreateSession {
     /// User agent; cut at 512 characters.
     pub user_agent: Option<String>,
     /// Homepage refresh interval, 1 to 1440 minutes; kind user only, null takes the user's.
+    #[serde(default, deserialize_with = "whole")]
     pub homepage_refresh_minutes: Option<i64>,
     /// Own idle limit, 1 to 1440 minutes; kind user only.
+    #[serde(default, deserialize_with = "whole")]
     pub idle_limit_minutes: Option<i64>,
     /// Token of the guest session this sign-in replaces; kind user only.
     pub guest_token: Option<String>,
@@ -61,6 +64,25 @@ pub struct CreateSession {
 }
 
 impl CreateSession {
+    /// What makes it repeatable under an idempotency key of 1 to 255 printable ASCII characters (31). Fields that are null count
+    /// as absent, and their order does not matter.
+    pub fn once(&self, api_key: uuid::Uuid, key: &[u8]) -> Result<Once> {
+        if key.is_empty() || key.len() > 255 || !key.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Err(Error::refused(
+                400,
+                "invalid_idempotency_key",
+                "Idempotency-Key has 1 to 255 printable ASCII characters.",
+                "Send one such header, for instance a new UUID for each sign-in.",
+            ));
+        }
+        let mut request = serde_json::to_value(self).map_err(Error::failed)?;
+        if let Value::Object(fields) = &mut request {
+            fields.retain(|_, value| !value.is_null());
+        }
+        let request = Sha256::digest(request.to_string()).into();
+        Ok(Once { api_key, key: Sha256::digest(key).into(), request })
+    }
+
     /// Checks every field against its kind (K1) and its range.
     pub fn validate(self) -> Result<NewSession> {
         let kind: Kind = self.kind.parse().map_err(|error| invalid("kind", error, "Use one of them."))?;
@@ -294,7 +316,12 @@ pub fn instant(name: &str, text: &str) -> Result<DateTime<Utc>> {
 /// A range that does not run backwards (37).
 pub fn range(name: &str, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Result<()> {
     match (from, to) {
-        (Some(from), Some(to)) if from >= to => Err(parameter(name, "the range ends before it begins.")),
+        (Some(from), Some(to)) if from >= to => Err(Error::refused(
+            422,
+            "invalid_range",
+            format!("The parameter {name}: the range ends before it begins."),
+            "Exchange its ends.",
+        )),
         _ => Ok(()),
     }
 }
@@ -316,8 +343,25 @@ pub struct UserInput {
     /// Console roles.
     pub roles: Option<Vec<String>>,
     /// Homepage refresh interval, 1 to 1440 minutes; null clears it.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_whole")]
     pub homepage_refresh_minutes: Option<Option<i64>>,
+}
+
+/// A whole number, or null: to JSON 5.0 is as whole as 5, and there are languages that write it so.
+fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    use serde::de::{Deserialize, Error, Unexpected};
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
+    // Up to 2^53 every whole number has a float of its own.
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and within the range of both")]
+    let float = || number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64);
+    let whole = number.as_i64().or_else(float);
+    whole.map(Some).ok_or_else(|| D::Error::invalid_type(Unexpected::Other("another number"), &"a whole number"))
+}
+
+/// The same, told from a field that is absent.
+#[allow(clippy::option_option)]
+fn given_whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<i64>>, D::Error> {
+    whole(deserializer).map(Some)
 }
 
 /// Tells a field that is null from one that is absent.
@@ -420,7 +464,7 @@ pub fn text(name: &str, text: String) -> Result<String> {
 
 /// A cursor of users.
 pub fn user_cursor(text: &str) -> Result<i64> {
-    text.parse().map_err(|_| {
+    text.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
         Error::refused(
             400,
             "invalid_cursor",

@@ -44,6 +44,28 @@ pub struct NewSession {
     pub attributes: Map<String, Value>,
 }
 
+/// What makes a sign-in repeatable: digests only.
+#[derive(Debug, Clone)]
+pub struct Once {
+    /// The API key that asks: each has idempotency keys of its own.
+    pub api_key: Uuid,
+    /// SHA-256 of the idempotency key.
+    pub key: [u8; 32],
+    /// SHA-256 of the request.
+    pub request: [u8; 32],
+}
+
+/// What a repeatable sign-in did.
+#[derive(Debug)]
+pub enum SignedInOnce {
+    /// It started a session.
+    Started(SignedIn),
+    /// It was a repetition: its session has this token now, and no earlier one.
+    Repeated(SignedIn),
+    /// It was a repetition, and its session is over.
+    Ended,
+}
+
 /// What a check found.
 #[derive(Debug)]
 pub enum CheckOutcome {
@@ -77,6 +99,23 @@ pub struct SignedIn {
     pub token: SessionToken,
     /// Its first OAuth tokens, for kind mobile.
     pub grant: Option<TokenGrant>,
+}
+
+/// The secrets of a sign-in before the id of its session is known; only kind mobile uses the last two.
+struct NewTokens {
+    session: TokenParts,
+    access: TokenParts,
+    refresh: TokenParts,
+}
+
+impl NewTokens {
+    fn new() -> Self {
+        Self { session: TokenParts::new(), access: TokenParts::of(TokenForm::Access), refresh: TokenParts::of(TokenForm::Refresh) }
+    }
+
+    fn hashes(&self) -> (TokenHash, TokenHash, TokenHash) {
+        (self.session.hash(), self.access.hash(), self.refresh.hash())
+    }
 }
 
 /// What a sign-out left.
@@ -143,10 +182,8 @@ impl Store {
 impl Store {
     /// Starts a session (K1, K3, U1, U3); one of kind mobile with its first OAuth tokens (M5).
     pub async fn create(&self, new: &NewSession, actor: Actor<'_>) -> Result<SignedIn> {
-        let secret = TokenParts::new();
-        let hash = secret.hash();
-        let (access, refresh) = (TokenParts::of(TokenForm::Access), TokenParts::of(TokenForm::Refresh));
-        let (access_hash, refresh_hash) = (access.hash(), refresh.hash());
+        let tokens = NewTokens::new();
+        let (hash, access_hash, refresh_hash) = tokens.hashes();
         let attributes = Value::Object(new.attributes.clone());
         let id = retrying(|| async {
             sqlx::query_scalar!(
@@ -176,15 +213,65 @@ impl Store {
             .await
         })
         .await?;
-        let grant = match new.kind {
+        self.signed_in(new.kind, id, &tokens).await
+    }
+
+    /// Starts a session once for an idempotency key, however often it is asked; refused when the key named another request.
+    pub async fn create_once(&self, new: &NewSession, once: &Once, actor: Actor<'_>) -> Result<SignedInOnce> {
+        let tokens = NewTokens::new();
+        let (hash, access_hash, refresh_hash) = tokens.hashes();
+        let attributes = Value::Object(new.attributes.clone());
+        let row = retrying(|| async {
+            sqlx::query!(
+                r#"/* session_create_once */
+                with context as materialized (select tenure.act_as($1, $2) as set)
+                select s.session_id as "id!", s.repeated as "repeated!", s.live as "live!"
+                  from context
+                 cross join lateral tenure.sign_in_once($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) s
+                 where context.set"#,
+                actor.0,
+                self.node,
+                once.api_key,
+                once.key.as_slice(),
+                once.request.as_slice(),
+                new.kind.as_str(),
+                new.user,
+                hash.as_bytes(),
+                new.remember_me,
+                new.device.map(Device::as_str),
+                new.homepage_refresh_minutes,
+                new.idle_limit_minutes,
+                new.guest.as_ref().map(|(id, _)| *id),
+                new.guest.as_ref().map(|(_, hash)| hash.as_bytes().as_slice()),
+                new.carry_attributes,
+                new.client_address as _,
+                new.user_agent,
+                attributes,
+                new.oauth_entity,
+                refresh_hash.as_bytes(),
+                access_hash.as_bytes()
+            )
+            .fetch_one(&self.pool)
+            .await
+        })
+        .await?;
+        Ok(match (row.repeated, row.live) {
+            (false, _) => SignedInOnce::Started(self.signed_in(new.kind, row.id, &tokens).await?),
+            (true, true) => SignedInOnce::Repeated(self.signed_in(new.kind, row.id, &tokens).await?),
+            (true, false) => SignedInOnce::Ended,
+        })
+    }
+
+    async fn signed_in(&self, kind: Kind, id: Uuid, tokens: &NewTokens) -> Result<SignedIn> {
+        let grant = match kind {
             Kind::Mobile => Some(TokenGrant {
-                access: access.for_session(id),
-                refresh: refresh.for_session(id),
+                access: tokens.access.for_session(id),
+                refresh: tokens.refresh.for_session(id),
                 expires_in: self.access_lifespan(id).await?,
             }),
             _ => None,
         };
-        Ok(SignedIn { id, token: secret.for_session(id), grant })
+        Ok(SignedIn { id, token: tokens.session.for_session(id), grant })
     }
 
     /// Checks a token and counts the activity in the database; `None` counts as what the kind of session does most (A1).

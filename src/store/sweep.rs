@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// Makes next months' partitions, prunes the invalidation log below what every registered node has applied, and drops
-    /// lapsed transactions and nodes that were fenced a day ago.
+    /// lapsed transactions, idempotency keys of a day ago and nodes that were fenced then.
     pub async fn keep_house(&self) -> Result<()> {
         sqlx::query!("/* make_partitions */ select tenure.make_partitions()").fetch_one(&self.pool).await?;
         sqlx::query!(
@@ -109,6 +109,12 @@ impl Store {
         sqlx::query!(
             // A minute longer than they count: a lapsed row may stand for a close that came before its opening was written.
             "/* transaction_lapse */ delete from tenure.transactions t where t.started_at < (select tenure.now()) - interval '11 minutes'"
+        )
+        .execute(&self.pool)
+        .await?;
+        sqlx::query!(
+            "/* idempotency_prune */
+            delete from tenure.idempotency_keys k where k.created_at <= (select tenure.now()) - interval '24 hours'"
         )
         .execute(&self.pool)
         .await?;

@@ -143,7 +143,7 @@ fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// Everything that adds a duration to an instant, by file: how many lines, and why it is not a second deadline function.
-const SUMS: [(&str, usize, &str); 17] = [
+const SUMS: &[(&str, usize, &str)] = &[
     ("migrations/V2__cluster.sql", 2, "the lease of a node, and whether it lives"),
     ("migrations/V4__sessions.sql", 2, "bounds of monthly partitions"),
     ("migrations/V5__limits.sql", 8, "tenure.limits (6), counted_anchor (1); the second pass of the lowering job"),
@@ -154,6 +154,7 @@ const SUMS: [(&str, usize, &str); 17] = [
         5,
         "counted_anchor again; how long an app's report holds; lifespans and grace of OAuth tokens",
     ),
+    ("migrations/V12__idempotency.sql", 1, "when an idempotency key is forgotten"),
     ("src/session/limits.rs", 1, "the twin of tenure.limits, and the prompt before its idle deadline"),
     ("src/session/mark.rs", 1, "the twin of tenure.counted_anchor: how far refreshes move an anchor"),
     ("src/cache.rs", 1, "how close to a deadline memory may judge"),
@@ -162,7 +163,7 @@ const SUMS: [(&str, usize, &str); 17] = [
     ("src/cache/trust.rs", 0, "durations of leases only"),
     ("src/store/list.rs", 2, "bounds of filters: ids of a millisecond, idle since so many minutes"),
     ("src/store/nodes.rs", 1, "when the lease of a node ends"),
-    ("src/store/sweep.rs", 2, "when transactions and fenced nodes lapse, for clearing away"),
+    ("src/store/sweep.rs", 3, "when transactions, idempotency keys and fenced nodes lapse, for clearing away"),
     ("src/maintenance/sweeper.rs", 0, "durations of its own sleep only"),
     ("src/cluster/node.rs", 0, "durations of its own beat only"),
 ];
