@@ -1,6 +1,7 @@
 //! The use cases: what HTTP, command line and embedders call. Each is one way through: memory, store, barrier, receipt.
 
 mod checks;
+mod events;
 mod keys;
 mod oauth;
 mod sessions;
@@ -12,7 +13,9 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use crate::cache::Hit;
+pub use crate::cluster::Told;
 pub use checks::{CheckOptions, Checked, Verdict};
+pub use events::Following;
 pub use keys::Key;
 pub use oauth::{ChangedEntity, EntityView};
 pub use sessions::{Created, Rotated, SignOut, Terminated};
@@ -20,7 +23,7 @@ pub use users::{Changed, ChangedUser};
 
 use crate::activity::{Flusher, Transactions};
 use crate::cache::Cache;
-use crate::cluster::{Barrier, Barriers, Node};
+use crate::cluster::{Barrier, Barriers, Node, Tail};
 use crate::error::Result;
 use crate::maintenance;
 use crate::store::{Registration, Store};
@@ -70,6 +73,7 @@ pub struct Manager {
     /// Checks that ask PostgreSQL at once.
     gate: Semaphore,
     node: Option<Arc<Node>>,
+    tail: Option<Tail>,
     flusher: Option<Arc<Flusher>>,
     stop: watch::Sender<bool>,
     work: Mutex<Vec<JoinHandle<()>>>,
@@ -94,6 +98,7 @@ impl Manager {
         let mut manager = Self::over(store, cache);
         let node = Node::join(&manager.store, registration, Arc::clone(&manager.cache)).await?;
         let stopped = manager.stop.subscribe();
+        manager.tail = Some(Tail::start(manager.store.clone(), node.news(), stopped.clone()));
         let flusher =
             Arc::new(Flusher::new(manager.store.clone(), Arc::clone(&manager.cache), Arc::clone(&manager.transactions)));
         let mut work = maintenance::start(&manager.store, &node, &stopped);
@@ -118,6 +123,7 @@ impl Manager {
             cache: Arc::new(cache),
             transactions: Arc::default(),
             node: None,
+            tail: None,
             flusher: None,
             stop: watch::channel(false).0,
             work: Mutex::default(),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -26,6 +27,7 @@ pub struct Node {
     id: ArcSwap<Uuid>,
     draining: AtomicBool,
     swept: AtomicBool,
+    news: Arc<Notify>,
 }
 
 impl Node {
@@ -39,6 +41,7 @@ impl Node {
             id: ArcSwap::from_pointee(id),
             draining: AtomicBool::new(false),
             swept: AtomicBool::new(true),
+            news: Arc::default(),
         }))
     }
 
@@ -65,6 +68,11 @@ impl Node {
     /// Whether it is draining.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Notified after each poll that brought something or was hinted at.
+    pub fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
     }
 
     /// The sweeper reports whether it has nothing left to do.

@@ -63,6 +63,9 @@ impl Node {
             if news && hurried {
                 sleep(HURRY).await;
             }
+            if news {
+                poller.node.news().notify_waiters();
+            }
             hurried = news;
             hinted = tokio::select! {
                 biased;

@@ -8,7 +8,7 @@ use crate::cache::Cache;
 use crate::cluster::Barrier;
 use crate::error::{Error, Result};
 use crate::session::{Activity, Explanation, Limits, SessionToken, SessionView};
-use crate::store::{Actor, NewSession, TokenGrant};
+use crate::store::{Actor, NewSession, Once, SignedIn, SignedInOnce, TokenGrant};
 
 /// A new session and the token for its client.
 #[derive(Debug)]
@@ -69,7 +69,40 @@ impl Manager {
             }
             None => creating.await?,
         };
-        Ok(Created { session: self.session(created.id, actor).await?, token: created.token, grant: created.grant })
+        self.created(created, actor).await
+    }
+
+    async fn created(&self, signed_in: SignedIn, actor: Actor<'_>) -> Result<Created> {
+        Ok(Created { session: self.session(signed_in.id, actor).await?, token: signed_in.token, grant: signed_in.grant })
+    }
+
+    /// Starts a session once for an idempotency key; `true` beside it says that this was a repetition. Its token is new then: the
+    /// first one was told to somebody who may not have heard it, is kept nowhere, and is accepted by no node when this returns.
+    pub async fn create_once(&self, new: &NewSession, once: &Once, actor: Actor<'_>) -> Result<(Created, bool)> {
+        let creating = self.store.create_once(new, once, actor);
+        let outcome = match new.guest {
+            Some((guest, _)) => self.forgetting(guest, creating).await?,
+            None => creating.await?,
+        };
+        let (signed_in, repeated) = match outcome {
+            SignedInOnce::Started(signed_in) => (signed_in, false),
+            SignedInOnce::Repeated(signed_in) => (signed_in, true),
+            SignedInOnce::Ended => {
+                return Err(Error::refused(
+                    409,
+                    "session_ended",
+                    "The session that this Idempotency-Key started is over.",
+                    "Sign in again with a new key.",
+                ));
+            }
+        };
+        if repeated {
+            self.cache.forget(signed_in.id);
+            self.barrier().await;
+        } else if new.guest.is_some() {
+            self.barriers.hint();
+        }
+        Ok((self.created(signed_in, actor).await?, repeated))
     }
 
     /// Extends a session by its id.
