@@ -36,13 +36,13 @@ impl Store {
         row.map(|row| Ok(Attributes { attributes: object(row.attributes)?, version: row.version })).transpose()
     }
 
-    /// Changes the payload of a live session; with `if_version` only while it still has that version, else 412.
+    /// Changes the payload of a live session; with `if_version` only while it still has one of these versions, else 412.
     /// `None` when the session is over or unknown.
     pub async fn change_attributes(
         &self,
         id: Uuid,
         change: &AttributeChange,
-        if_version: Option<i64>,
+        if_version: Option<&[i64]>,
     ) -> Result<Option<Attributes>> {
         let (replace, patch) = match change {
             AttributeChange::Replace(map) => (true, map),
@@ -62,7 +62,7 @@ impl Store {
         .fetch_optional(&mut *transaction)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        if if_version.is_some_and(|version| version != row.version) {
+        if if_version.is_some_and(|versions| !versions.contains(&row.version)) {
             return Err(Error::refused(
                 412,
                 "version_mismatch",

@@ -16,8 +16,8 @@ use crate::input;
 use crate::store::{Actor, AttributeChange, Attributes};
 
 /// Shows the payload; `ETag` carries its version.
-#[utoipa::path(get, path = "/v1/sessions/{id}/attributes", params(("id" = Uuid, Path, description = "Session id")), responses(
-    (status = 200, body = Object), (status = 401, body = Problem), (status = 404, body = Problem), (status = 409, description = "session_ended", body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "read_attributes", path = "/v1/sessions/{id}/attributes", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = Object, headers(("ETag" = String, description = "Version of the payload"))), (status = 409, description = "session_ended")))]
 pub(super) async fn read(caller: Caller<Apps>, State(app): AppState, SessionId(id): SessionId) -> Result<Response, Problem> {
     alive(&app, id, caller.actor()).await?;
     let attributes = app.manager.store().attributes(id).await?.ok_or_else(ended)?;
@@ -25,9 +25,11 @@ pub(super) async fn read(caller: Caller<Apps>, State(app): AppState, SessionId(i
 }
 
 /// Replaces the payload; with `If-Match` only while it has that version.
-#[utoipa::path(put, path = "/v1/sessions/{id}/attributes", params(("id" = Uuid, Path, description = "Session id")), request_body = Object, responses(
-    (status = 200, body = Object), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 409, description = "session_ended", body = Problem), (status = 412, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(put, operation_id = "replace_attributes", path = "/v1/sessions/{id}/attributes",
+    params(("id" = Uuid, Path, description = "Session id"), ("If-Match" = Option<String>, Header, description = "ETags, or *")),
+    request_body = Object, responses(
+    (status = 200, body = Object, headers(("ETag" = String, description = "Version of the payload"))),
+    (status = 409, description = "session_ended"), (status = 412, description = "version_mismatch")))]
 pub(super) async fn replace(
     caller: Caller<Apps>,
     State(app): AppState,
@@ -39,9 +41,11 @@ pub(super) async fn replace(
 }
 
 /// Sets the keys given and removes those that are null (RFC 7396, one level); with `If-Match` only while it has that version.
-#[utoipa::path(patch, path = "/v1/sessions/{id}/attributes", params(("id" = Uuid, Path, description = "Session id")), request_body = Object, responses(
-    (status = 200, body = Object), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 409, description = "session_ended", body = Problem), (status = 412, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(patch, operation_id = "merge_attributes", path = "/v1/sessions/{id}/attributes",
+    params(("id" = Uuid, Path, description = "Session id"), ("If-Match" = Option<String>, Header, description = "ETags, or *")),
+    request_body = Object, responses(
+    (status = 200, body = Object, headers(("ETag" = String, description = "Version of the payload"))),
+    (status = 409, description = "session_ended"), (status = 412, description = "version_mismatch")))]
 pub(super) async fn merge(
     caller: Caller<Apps>,
     State(app): AppState,
@@ -61,22 +65,23 @@ async fn change(
 ) -> Result<Response, Problem> {
     let (AttributeChange::Replace(map) | AttributeChange::Merge(map)) = &change;
     input::attributes(map)?;
-    let if_version = match headers.get(IF_MATCH).map(|value| value.to_str().unwrap_or_default().trim()) {
-        None | Some("*") => None,
-        Some(tag) => Some(
-            tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok()).ok_or_else(|| {
-                Problem::new(
-                    412,
-                    "version_mismatch",
-                    "If-Match is not an ETag of these attributes.",
-                    "Read them again and use their ETag.",
-                )
-            })?,
-        ),
-    };
     alive(app, id, actor).await?;
-    let attributes = app.manager.store().change_attributes(id, &change, if_version).await?.ok_or_else(ended)?;
+    let versions = if_match(headers);
+    let attributes = app.manager.store().change_attributes(id, &change, versions.as_deref()).await?.ok_or_else(ended)?;
     Ok(answer(attributes))
+}
+
+/// The versions that `If-Match` admits (RFC 9110): tags in one or several headers; `None` is any. A weak tag, and whatever is not
+/// a tag of ours, matches no version.
+fn if_match(headers: &HeaderMap) -> Option<Vec<i64>> {
+    let mut values = headers.get_all(IF_MATCH).iter().peekable();
+    values.peek()?;
+    let tags: Vec<_> = values.flat_map(|value| value.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
+    if tags == ["*"] {
+        return None;
+    }
+    let version = |tag: &&str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+    Some(tags.iter().filter_map(version).collect())
 }
 
 async fn alive(app: &App, id: Uuid, actor: Actor<'_>) -> Result<(), Problem> {

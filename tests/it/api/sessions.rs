@@ -240,7 +240,58 @@ async fn attributes_have_versions() {
         }
     }
     assert_eq!(api.get(&path).await.expect(200), json!({"theme": "dark", "n": 2}));
+    // One of a list is enough; a weak one never is (RFC 9110).
+    let current = merged.header("etag").unwrap();
+    let with = |tags: String| api.request(Method::PATCH, &path).header("if-match", tags).json(&json!({}));
+    for stale in
+        [format!("W/{current}"), format!("W/{current}, {tag}"), format!("{current}0"), String::new(), format!("*, {tag}")]
+    {
+        send(with(stale)).await.refused(412, "version_mismatch");
+    }
+    let listed = send(with(format!("{tag}, W/\"7\",{current}"))).await;
+    let current = listed.header("etag").unwrap();
+    listed.expect(200);
+    send(with(tag.clone()).header("if-match", current)).await.expect(200);
     let replaced = send(api.request(Method::PUT, &path).header("if-match", "*").json(&json!({"only": true}))).await;
     assert_eq!(replaced.expect(200), json!({"only": true}));
     assert_eq!(api.put(&path, &json!({})).await.expect(200), json!({}));
+}
+
+/// Many change one session's attributes at once, each repeating its change with the version it finds: nothing is lost.
+#[tokio::test]
+async fn thirty_two_writers_with_if_match_lose_nothing() {
+    let api = Api::start().await;
+    let two = api.another("node-2").await;
+    let (session, _) = api.create(&json!({"kind": "guest", "attributes": {"n": 0}})).await;
+    let path = format!("/v1/sessions/{}/attributes", session["id"].as_str().unwrap());
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..32_usize {
+        let nodes = [&api.node, &two];
+        let to = |turn: usize, method| api.to(nodes[(number + turn) % 2], method, &path);
+        // Requests of either node, made before the task takes them.
+        let (reads, writes) = ([to(0, Method::GET), to(1, Method::GET)], [to(0, Method::PATCH), to(1, Method::PATCH)]);
+        writers.spawn(async move {
+            let mut tries = 0;
+            for turn in (0..2).cycle() {
+                tries += 1;
+                let read = send(reads[turn].try_clone().unwrap()).await;
+                let n = read.expect(200)["n"].as_i64().unwrap();
+                let change = json!({"n": n + 1, format!("writer {number}"): n});
+                let write = writes[1 - turn].try_clone().unwrap().header("if-match", read.header("etag").unwrap());
+                let written = send(write.json(&change)).await;
+                if written.status == 200 {
+                    return tries;
+                }
+                written.refused(412, "version_mismatch");
+            }
+            unreachable!()
+        });
+    }
+    let tries: usize = writers.join_all().await.into_iter().sum();
+    let attributes = api.get(&path).await.expect(200);
+    assert_eq!(attributes["n"], 32, "each counted once");
+    let mut before: Vec<_> = (0..32).map(|number| attributes[format!("writer {number}")].as_i64().unwrap()).collect();
+    before.sort_unstable();
+    assert!(before.iter().copied().eq(0..32), "each over what another left: {before:?}");
+    assert!(tries > 32, "they never met");
 }
