@@ -6,11 +6,12 @@ use std::marker::PhantomData;
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use uuid::Uuid;
 
 use super::App;
 use super::problem::Problem;
 use crate::manager::Key;
-use crate::session::{ApiKey, Role};
+use crate::session::{ApiKey, Role, TokenHash};
 use crate::store::Actor;
 
 /// Roles that may call a route (U6).
@@ -48,6 +49,7 @@ callers! {
 /// An authenticated caller whose role may do this.
 pub(super) struct Caller<C = Admins> {
     key: Key,
+    hash: TokenHash,
     callers: PhantomData<C>,
 }
 
@@ -57,9 +59,22 @@ impl<C> Caller<C> {
         Actor(&self.key.name)
     }
 
+    /// Its id: what it names is its own.
+    pub(super) fn key_id(&self) -> Uuid {
+        self.key.id
+    }
+
     /// What it may do.
     pub(super) fn role(&self) -> Role {
         self.key.role
+    }
+}
+
+impl<C: Callers> Caller<C> {
+    /// Whether the key may still do this: asked again and again by an answer that does not end (C50). What cannot be known counts
+    /// as no.
+    pub(super) async fn is_still_allowed(&self, app: &App) -> bool {
+        matches!(app.manager.key(&self.hash).await, Ok(Some(key)) if C::ROLES.contains(&key.role))
     }
 }
 
@@ -79,7 +94,7 @@ impl<C: Callers> FromRequestParts<App> for Caller<C> {
         let hash = presented.and_then(|(_, key)| ApiKey::parse(key.trim())).ok_or_else(Problem::invalid_api_key)?;
         let key = app.manager.key(&hash).await?.ok_or_else(Problem::invalid_api_key)?;
         if C::ROLES.contains(&key.role) {
-            return Ok(Self { key, callers: PhantomData });
+            return Ok(Self { key, hash, callers: PhantomData });
         }
         let roles = C::ROLES.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
         Err(Problem::new(

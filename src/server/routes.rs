@@ -7,10 +7,12 @@ mod client;
 mod cluster;
 mod entities;
 mod forward_auth;
+mod describe;
 mod health;
 mod oauth;
 mod properties;
 mod sessions;
+mod stream;
 mod users;
 
 use axum::routing::any;
@@ -27,6 +29,7 @@ use super::App;
         title = "Tenure",
         description = "Sessions that any node lists, explains and ends. Every path wants an API key as bearer token, but for health, this document, and what proxies and browsers ask."
     ),
+    components(schemas(super::problem::Problem)),
     modifiers(&Bearer),
     security(("api_key" = []))
 )]
@@ -85,6 +88,6 @@ pub(super) fn all() -> OpenApiRouter<App> {
 }
 
 /// The `OpenAPI` 3.1 document, generated from the handlers.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    all().split_for_parts().1
+pub fn openapi() -> serde_json::Value {
+    describe::complete(&all().split_for_parts().1)
 }

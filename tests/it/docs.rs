@@ -38,6 +38,7 @@ fn every_make_command_a_document_names_exists() {
         "docs/FAULTS.md",
         "docs/FORWARD-AUTH.md",
         "docs/BROWSER.md",
+        "docs/PROBLEMS.md",
     ] {
         for line in read(document).lines().filter(|line| line.trim_start().starts_with("make ")) {
             let target = line.split_whitespace().nth(1).unwrap();
@@ -57,6 +58,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/FAULTS.md",
         "docs/FORWARD-AUTH.md",
         "docs/BROWSER.md",
+        "docs/PROBLEMS.md",
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(document).parent().unwrap().to_owned();
         let text = read(document);

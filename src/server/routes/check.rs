@@ -27,10 +27,8 @@ pub(in crate::server) struct CheckRequest {
 }
 
 /// Checks a session token and counts the activity.
-#[utoipa::path(post, path = "/v1/sessions/check", request_body = CheckRequest, responses(
-    (status = 200, body = Checked),
-    (status = 400, body = Problem), (status = 401, description = "session_ended, unknown_token, token_expired or invalid_api_key", body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, operation_id = "check_session", path = "/v1/sessions/check", request_body = CheckRequest, responses(
+    (status = 200, body = Checked), (status = 401, description = "session_ended, unknown_token, token_expired or invalid_api_key")))]
 pub(super) async fn check(
     caller: Caller<Apps>,
     State(app): AppState,

@@ -1,5 +1,7 @@
 //! Whether the process lives, whether it should get traffic, what it measured, and its own description.
 
+use std::sync::LazyLock;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -18,13 +20,14 @@ pub(in crate::server) struct Health {
 }
 
 /// The process answers; says nothing about PostgreSQL.
-#[utoipa::path(get, path = "/healthz", security(()), responses((status = 200, body = Health)))]
+#[utoipa::path(get, operation_id = "healthz", path = "/healthz", security(()), responses((status = 200, body = Health)))]
 pub(super) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
 /// The node should get traffic: PostgreSQL answers and it is not draining.
-#[utoipa::path(get, path = "/readyz", security(()), responses((status = 200, body = Health), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "readyz", path = "/readyz", security(()), responses(
+    (status = 200, body = Health), (status = 503, description = "unavailable or draining")))]
 pub(super) async fn readyz(State(app): AppState) -> Result<Json<Health>, Problem> {
     if app.manager.node().is_some_and(|node| node.is_draining()) {
         return Err(Problem::new(503, "draining", "The node is draining.", "Send requests to another node."));
@@ -34,13 +37,14 @@ pub(super) async fn readyz(State(app): AppState) -> Result<Json<Health>, Problem
 }
 
 /// Metrics in Prometheus' text format.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain"), (status = 401, body = Problem)))]
+#[utoipa::path(get, operation_id = "metrics", path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(_: Caller<Readers>, State(app): AppState) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
 }
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", security(()), responses((status = 200)))]
-pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
-    Json(super::openapi())
+#[utoipa::path(get, operation_id = "openapi", path = "/openapi.json", security(()), responses((status = 200, body = Object)))]
+pub(super) async fn document() -> Json<&'static serde_json::Value> {
+    static DOCUMENT: LazyLock<serde_json::Value> = LazyLock::new(super::openapi);
+    Json(&DOCUMENT)
 }

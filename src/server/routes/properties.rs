@@ -20,14 +20,14 @@ pub(in crate::server) struct PropertyPage {
 }
 
 /// Lists every property with its effective value.
-#[utoipa::path(get, path = "/v1/properties", responses((status = 200, body = PropertyPage), (status = 401, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "list_properties", path = "/v1/properties", responses((status = 200, body = PropertyPage)))]
 pub(super) async fn list(_: Caller<Readers>, State(app): AppState) -> Result<Json<PropertyPage>, Problem> {
     Ok(Json(PropertyPage { items: app.manager.store().properties(None).await?, next: None }))
 }
 
 /// Shows a property.
-#[utoipa::path(get, path = "/v1/properties/{name}", params(("name" = String, Path, description = "Property name")), responses(
-    (status = 200, body = Property), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "show_property", path = "/v1/properties/{name}", params(("name" = String, Path, description = "Property name")), responses(
+    (status = 200, body = Property)))]
 pub(super) async fn show(_: Caller<Readers>, State(app): AppState, Name(name): Name) -> Result<Json<Property>, Problem> {
     Ok(Json(app.manager.property(&name).await?))
 }
@@ -43,9 +43,9 @@ pub(in crate::server) struct PropertyInput {
 }
 
 /// Sets a property: in force for every live session, on every node, when this answers.
-#[utoipa::path(put, path = "/v1/properties/{name}", params(("name" = String, Path, description = "Property name")), request_body = PropertyInput, responses(
-    (status = 200, body = Changed), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 409, description = "too_many_endings", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(put, operation_id = "set_property", path = "/v1/properties/{name}", params(("name" = String, Path, description = "Property name")), request_body = PropertyInput, responses(
+    (status = 200, body = Changed),
+    (status = 409, description = "too_many_endings")))]
 pub(super) async fn set(
     caller: Caller<Admins>,
     State(app): AppState,
@@ -57,6 +57,7 @@ pub(super) async fn set(
 
 /// How to restore a default.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct UnsetQuery {
     /// Accept what would be refused for its size or relation.
@@ -64,9 +65,9 @@ pub(in crate::server) struct UnsetQuery {
 }
 
 /// Restores the default of a property.
-#[utoipa::path(delete, path = "/v1/properties/{name}", params(("name" = String, Path, description = "Property name"), UnsetQuery), responses(
-    (status = 200, body = Changed), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 409, description = "too_many_endings", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(delete, operation_id = "unset_property", path = "/v1/properties/{name}", params(("name" = String, Path, description = "Property name"), UnsetQuery), responses(
+    (status = 200, body = Changed),
+    (status = 409, description = "too_many_endings")))]
 pub(super) async fn unset(
     caller: Caller<Admins>,
     State(app): AppState,

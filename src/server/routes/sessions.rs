@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -33,22 +34,46 @@ pub(in crate::server) struct Created {
 }
 
 /// Starts a session.
-#[utoipa::path(post, path = "/v1/sessions", request_body = CreateSession, responses(
-    (status = 201, body = Created), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, description = "user_locked_out or user_inactive", body = Problem), (status = 404, description = "unknown_user or unknown_oauth_entity", body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+///
+/// With an `Idempotency-Key` a request whose answer was lost can be sent again, for 24 hours: it answers the same session with
+/// a new token, and no token told before is good any more. Each API key has idempotency keys of its own.
+#[utoipa::path(post, operation_id = "create_session", path = "/v1/sessions", request_body = CreateSession,
+    params(("Idempotency-Key" = Option<String>, Header, description = "New for each sign-in, repeated with its repetitions")),
+    responses(
+        (status = 201, body = Created, headers(("Idempotent-Replayed" = bool, description = "true for a repetition; absent otherwise"))),
+        (status = 403, description = "user_locked_out, user_inactive or role_not_allowed"), (status = 404, description = "unknown_user or unknown_oauth_entity"),
+        (status = 409, description = "session_ended: the session that this Idempotency-Key started is over")))]
 pub(super) async fn create(
     caller: Caller<Apps>,
     State(app): AppState,
+    headers: HeaderMap,
     Body(request): Body<CreateSession>,
-) -> Result<(StatusCode, Json<Created>), Problem> {
-    let created = app.manager.create(&request.validate()?, caller.actor()).await?;
+) -> Result<Response, Problem> {
+    let once = idempotency_key(&headers).map(|key| request.once(caller.key_id(), key)).transpose()?;
+    let new = request.validate()?;
+    let (created, repeated) = match &once {
+        Some(once) => app.manager.create_once(&new, once, caller.actor()).await?,
+        None => (app.manager.create(&new, caller.actor()).await?, false),
+    };
     let token = created.token.reveal().to_owned();
-    Ok((StatusCode::CREATED, Json(Created { session: created.session, token, tokens: created.grant.map(Tokens::from) })))
+    let body = Json(Created { session: created.session, token, tokens: created.grant.map(Tokens::from) });
+    let mut response = (StatusCode::CREATED, body).into_response();
+    if repeated {
+        response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The key of a sign-in that may be repeated. Two of them are none: what stands for both is refused by its form.
+fn idempotency_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let first = values.next()?;
+    Some(if values.next().is_none() { first.as_bytes() } else { b"" })
 }
 
 /// What to list.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct ListQuery {
     /// Of this user.
@@ -120,29 +145,30 @@ pub(in crate::server) struct SessionPage {
 }
 
 /// Lists sessions, newest first.
-#[utoipa::path(get, path = "/v1/sessions", params(ListQuery), responses(
-    (status = 200, body = SessionPage), (status = 400, body = Problem), (status = 401, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "list_sessions", path = "/v1/sessions", params(ListQuery), responses(
+    (status = 200, body = SessionPage)))]
 pub(super) async fn list(_: Caller<Watchers>, State(app): AppState, Params(query): Params<ListQuery>) -> Answer<SessionPage> {
     let page = app.manager.store().list(&query.filter()?).await?;
     Ok(Json(SessionPage { items: page.items, next: page.next }))
 }
 
 /// Shows a session, live or retained.
-#[utoipa::path(get, path = "/v1/sessions/{id}", params(("id" = Uuid, Path, description = "Session id")), responses(
-    (status = 200, body = SessionView), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "show_session", path = "/v1/sessions/{id}", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = SessionView)))]
 pub(super) async fn show(caller: Caller<Anybody>, State(app): AppState, SessionId(id): SessionId) -> Answer<SessionView> {
     Ok(Json(app.manager.session(id, caller.actor()).await?))
 }
 
 /// Explains every deadline of a session, or how it ended.
-#[utoipa::path(get, path = "/v1/sessions/{id}/explain", params(("id" = Uuid, Path, description = "Session id")), responses(
-    (status = 200, body = Explanation), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "explain_session", path = "/v1/sessions/{id}/explain", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = Explanation)))]
 pub(super) async fn explain(caller: Caller<Watchers>, State(app): AppState, SessionId(id): SessionId) -> Answer<Explanation> {
     Ok(Json(app.manager.explain(id, caller.actor()).await?))
 }
 
-/// Which events to list.
+/// Which events to list or follow.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct EventQuery {
     /// Only this type.
@@ -155,6 +181,14 @@ pub(in crate::server) struct EventQuery {
 }
 
 impl EventQuery {
+    /// The type alone, for a stream: it has no pages.
+    pub(super) fn followed(self) -> crate::Result<Option<String>> {
+        if self.limit.is_some() || self.after.is_some() {
+            return Err(input::parameter("limit", "a stream has no pages, and neither limit nor after."));
+        }
+        self.kind.map(|text| input::text("type", text)).transpose()
+    }
+
     pub(super) fn filter(self, session_id: Option<Uuid>) -> crate::Result<EventFilter> {
         Ok(EventFilter {
             session_id,
@@ -173,8 +207,8 @@ pub(in crate::server) struct EventPage {
 }
 
 /// Lists the events of a session, newest first.
-#[utoipa::path(get, path = "/v1/sessions/{id}/events", params(("id" = Uuid, Path, description = "Session id"), EventQuery), responses(
-    (status = 200, body = EventPage), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "list_session_events", path = "/v1/sessions/{id}/events", params(("id" = Uuid, Path, description = "Session id"), EventQuery), responses(
+    (status = 200, body = EventPage)))]
 pub(super) async fn events(
     caller: Caller<Watchers>,
     State(app): AppState,
@@ -188,9 +222,9 @@ pub(super) async fn events(
 }
 
 /// Extends a session: the answer to "Extend your session".
-#[utoipa::path(post, path = "/v1/sessions/{id}/extend", params(("id" = Uuid, Path, description = "Session id")), responses(
-    (status = 200, body = Checked), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 409, description = "cannot_extend", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, operation_id = "extend_session", path = "/v1/sessions/{id}/extend", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = Checked),
+    (status = 409, description = "cannot_extend")))]
 pub(super) async fn extend(caller: Caller<Apps>, State(app): AppState, SessionId(id): SessionId) -> Answer<Checked> {
     answer(app.manager.extend(id, caller.actor()).await?)
 }
@@ -226,9 +260,9 @@ pub(in crate::server) struct Rotated {
 }
 
 /// Gives a session a new token; the old one is dead on every node when this answers.
-#[utoipa::path(post, path = "/v1/sessions/{id}/rotate", params(("id" = Uuid, Path, description = "Session id")), responses(
-    (status = 200, body = Rotated), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 409, description = "session_ended", body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, operation_id = "rotate_session", path = "/v1/sessions/{id}/rotate", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = Rotated),
+    (status = 409, description = "session_ended")))]
 pub(super) async fn rotate(caller: Caller<Apps>, State(app): AppState, SessionId(id): SessionId) -> Answer<Rotated> {
     let rotated = app.manager.rotate(id, caller.actor()).await?;
     Ok(Json(Rotated { session: rotated.session, token: rotated.token.reveal().to_owned(), barrier: rotated.barrier }))
@@ -246,8 +280,8 @@ pub(in crate::server) struct SignedOut {
 }
 
 /// Signs a session out.
-#[utoipa::path(post, path = "/v1/sessions/{id}/sign-out", params(("id" = Uuid, Path, description = "Session id")), responses(
-    (status = 200, body = SignedOut), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, operation_id = "sign_out_session", path = "/v1/sessions/{id}/sign-out", params(("id" = Uuid, Path, description = "Session id")), responses(
+    (status = 200, body = SignedOut)))]
 pub(super) async fn sign_out(caller: Caller<Apps>, State(app): AppState, SessionId(id): SessionId) -> Answer<SignedOut> {
     let left = app.manager.sign_out(id, caller.actor()).await?;
     let (guest, token) = left.guest.map(|(guest, token)| (guest, token.reveal().to_owned())).unzip();
@@ -256,6 +290,7 @@ pub(super) async fn sign_out(caller: Caller<Apps>, State(app): AppState, Session
 
 /// How to end a session.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct TerminateQuery {
     /// Whether to wait until no node accepts it any more; true when left out.
@@ -263,8 +298,8 @@ pub(in crate::server) struct TerminateQuery {
 }
 
 /// Ends a session. Its user is not locked out and keeps every other session.
-#[utoipa::path(delete, path = "/v1/sessions/{id}", params(("id" = Uuid, Path, description = "Session id"), TerminateQuery), responses(
-    (status = 200, body = Terminated), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(delete, operation_id = "terminate_session", path = "/v1/sessions/{id}", params(("id" = Uuid, Path, description = "Session id"), TerminateQuery), responses(
+    (status = 200, body = Terminated)))]
 pub(super) async fn terminate(
     caller: Caller<Admins>,
     State(app): AppState,
@@ -283,9 +318,9 @@ pub(in crate::server) struct Closed {
 }
 
 /// Closes a transaction that a check opened.
-#[utoipa::path(delete, path = "/v1/sessions/{id}/transactions/{tid}",
+#[utoipa::path(delete, operation_id = "close_transaction", path = "/v1/sessions/{id}/transactions/{tid}",
     params(("id" = Uuid, Path, description = "Session id"), ("tid" = Uuid, Path, description = "Transaction id")),
-    responses((status = 200, body = Closed), (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+    responses((status = 200, body = Closed)))]
 pub(super) async fn close_transaction(
     _: Caller<Apps>,
     State(app): AppState,

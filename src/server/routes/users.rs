@@ -16,6 +16,7 @@ use crate::store::{User, UserPatch};
 
 /// Which users to list.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct UserQuery {
     /// Only active ones, or only the others.
@@ -36,8 +37,8 @@ pub(in crate::server) struct UserPage {
 }
 
 /// Lists users, newest first.
-#[utoipa::path(get, path = "/v1/users", params(UserQuery), responses(
-    (status = 200, body = UserPage), (status = 400, body = Problem), (status = 401, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "list_users", path = "/v1/users", params(UserQuery), responses(
+    (status = 200, body = UserPage)))]
 pub(super) async fn list(
     _: Caller<Watchers>,
     State(app): AppState,
@@ -59,16 +60,15 @@ pub(super) async fn list(
 }
 
 /// Shows a user.
-#[utoipa::path(get, path = "/v1/users/{name}", params(("name" = String, Path, description = "User name")), responses(
-    (status = 200, body = User), (status = 401, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "show_user", path = "/v1/users/{name}", params(("name" = String, Path, description = "User name")), responses(
+    (status = 200, body = User)))]
 pub(super) async fn show(_: Caller<Watchers>, State(app): AppState, Name(name): Name) -> Result<Json<User>, Problem> {
     Ok(Json(app.manager.user(&input::user_name(&name)?).await?))
 }
 
 /// Creates or replaces a user; what is left out takes its default.
-#[utoipa::path(put, path = "/v1/users/{name}", params(("name" = String, Path, description = "User name")), request_body = UserInput, responses(
-    (status = 200, body = ChangedUser), (status = 201, body = ChangedUser), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(put, operation_id = "put_user", path = "/v1/users/{name}", params(("name" = String, Path, description = "User name")), request_body = UserInput, responses(
+    (status = 200, body = ChangedUser), (status = 201, body = ChangedUser)))]
 pub(super) async fn put(
     caller: Caller<Admins>,
     State(app): AppState,
@@ -82,9 +82,8 @@ pub(super) async fn put(
 }
 
 /// Changes a user: lock out, unlock, activate, deactivate.
-#[utoipa::path(patch, path = "/v1/users/{name}", params(("name" = String, Path, description = "User name")), request_body = UserInput, responses(
-    (status = 200, body = ChangedUser), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(patch, operation_id = "patch_user", path = "/v1/users/{name}", params(("name" = String, Path, description = "User name")), request_body = UserInput, responses(
+    (status = 200, body = ChangedUser)))]
 pub(super) async fn patch(
     caller: Caller<UserAdmins>,
     State(app): AppState,
@@ -106,6 +105,7 @@ pub(super) async fn patch(
 
 /// Through which door.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct AccessQuery {
     /// `login`, `email` or `integration`; `login` when left out.
@@ -122,9 +122,8 @@ pub(in crate::server) struct Access {
 }
 
 /// Whether a user may sign in or act through a channel (U1).
-#[utoipa::path(get, path = "/v1/users/{name}/access", params(("name" = String, Path, description = "User name"), AccessQuery), responses(
-    (status = 200, body = Access), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "user_access", path = "/v1/users/{name}/access", params(("name" = String, Path, description = "User name"), AccessQuery), responses(
+    (status = 200, body = Access)))]
 pub(super) async fn access(
     _: Caller<Anybody>,
     State(app): AppState,
