@@ -9,7 +9,7 @@ BENCH_LINES   ?=
 # Rules of the cache protocol whose absence a minute of faults shows.
 CHAOS_RULES   ?= lease-checked rows-applied first-poll-empties taint
 
-.PHONY: help demo test test-long check bench bench-peers chaos prepare db postgres nginx test-browser lint docs
+.PHONY: help demo test test-long test-api test-browser openapi check bench bench-peers chaos prepare db postgres nginx lint docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ test-long: postgres nginx ## Every test at full size; takes long
 test-browser: postgres ## The script for pages in a real Chromium
 	@scripts/install-chromium.sh
 	$(CARGO) test --locked --test it -- --ignored chromium::
+
+test-api: postgres ## Thousands of requests made from the API's own description
+	scripts/test-api.sh
+
+openapi: postgres ## Write docs/openapi.json anew from the handlers
+	TENURE_WRITE_OPENAPI=1 $(CARGO) test --locked --test it -- --exact api::documents::the_committed_document_is_the_one_that_is_served
 
 lint: ## Format and lints, and the light build for embedders
 	$(CARGO) fmt --check
