@@ -60,7 +60,7 @@ impl Default for NodeOptions {
 ///
 /// Every call fails with an error for which [`Error::is_unavailable`](crate::Error::is_unavailable) is true while PostgreSQL is
 /// away or too slow. After a change that failed so it is not known whether it happened: ending again, or setting the same
-/// again, does no harm; creating again makes a second session.
+/// again, does no harm; creating again makes a second session, unless both go through [`Manager::create_once`].
 ///
 /// Dropping it stops the background work, with at most two seconds of activity unwritten, and other nodes' barriers wait for it
 /// until it is found silent after a minute; [`Manager::drain`] writes the activity and leaves the registry.

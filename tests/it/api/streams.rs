@@ -196,6 +196,27 @@ async fn resuming_misses_nothing_that_was_committed_late() {
     assert_eq!(seen, made);
 }
 
+/// More than a page in one transaction: nothing falls between the pages, live or resumed.
+#[tokio::test]
+async fn a_burst_is_told_page_by_page() {
+    let api = Api::start().await;
+    let mut stream = Stream::open(&api, &api.node, "/v1/events", None).await;
+    let begun = stream.position().await;
+    let burst = "insert into tenure.session_events (id, at, type, session_id, actor)
+                 select tenure.uuid_v7(n.at), n.at, 'session_ended', gen_random_uuid(), 'burst' from (select tenure.now() as at) n, generate_series(1, 1700)
+                 returning session_id::text";
+    let made: Vec<String> = sqlx::query_scalar(AssertSqlSafe(burst.to_owned())).fetch_all(api.db.pool()).await.unwrap();
+    let made: BTreeSet<String> = made.into_iter().collect();
+    assert_eq!(made.len(), 1700);
+    assert_eq!(stream.until(&made).await, made);
+    let mut resumed = Stream::open(&api, &api.node, "/v1/events", Some(&begun)).await;
+    assert_eq!(resumed.until(&made).await, made);
+    // A position that is told after it leads on from there.
+    let position = resumed.position().await;
+    let next = guest(&api).await;
+    Stream::open(&api, &api.node, "/v1/events", Some(&position)).await.until(&set(&[&next])).await;
+}
+
 /// A stream is as good as its key.
 #[tokio::test]
 async fn fault_c50_the_stream_of_a_revoked_key_ends_and_so_do_those_of_a_node_that_stops() {
