@@ -94,7 +94,7 @@ enum Command {
     Nodes(nodes::NodesCommand),
     /// List what happened: sessions, users, properties, keys.
     Events(events::EventsArgs),
-    /// Create and revoke API keys.
+    /// Create, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Measure sign-ins and checks on this PostgreSQL, in a database of its own.

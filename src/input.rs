@@ -194,6 +194,13 @@ pub fn address(text: &str) -> Result<IpAddr> {
     })
 }
 
+/// For how many days a key is good: 1 to 3650.
+pub fn key_days(days: i64) -> Result<i32> {
+    i32::try_from(days).ok().filter(|days| (1..=3650).contains(days)).ok_or_else(|| {
+        invalid("expires-in-days", format!("{days} is not 1 to 3650 days."), "Leave it out for a key that does not expire.")
+    })
+}
+
 /// A user agent, control characters made visible, cut at 512 characters with an ellipsis (57).
 fn user_agent(text: &str) -> String {
     let mut agent: String = text.chars().take(USER_AGENT + 1).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();

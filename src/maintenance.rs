@@ -25,7 +25,7 @@ pub fn start(store: &Store, node: &Arc<Node>, stop: &watch::Receiver<bool>) -> V
     vec![
         tokio::spawn(until(stop.clone(), sweep(store.clone(), Arc::clone(node)))),
         tokio::spawn(until(stop.clone(), lower(store.clone()))),
-        tokio::spawn(until(stop.clone(), keep_house(store.clone()))),
+        tokio::spawn(until(stop.clone(), keep_house(store.clone(), Arc::clone(node)))),
         tokio::spawn(until(stop.clone(), make_room(Arc::clone(node)))),
     ]
 }
@@ -88,8 +88,15 @@ async fn make_room(node: Arc<Node>) {
     }
 }
 
-async fn keep_house(store: Store) {
+async fn keep_house(store: Store, node: Arc<Node>) {
     loop {
+        // Beside the way of every request; a use that could not be noted is noted with the next one.
+        let used = node.cache().take_used_keys();
+        if !used.is_empty()
+            && let Err(error) = store.note_key_use(&used).await
+        {
+            tracing::warn!(%error, "the last use of API keys could not be noted");
+        }
         if let Err(error) = store.keep_house().await {
             tracing::warn!(%error, "house-keeping failed; trying again in a minute");
         }

@@ -13,16 +13,22 @@ use crate::store::Actor;
 pub type Key = Arc<CachedKey>;
 
 impl Manager {
-    /// The key of a digest, from memory while that may be trusted; `None` when there is none.
+    /// The key of a digest, from memory while that may be trusted; `None` when there is none, or it has expired.
     pub async fn key(&self, hash: &TokenHash) -> Result<Option<Key>> {
-        if let Some(key) = self.cache.key(hash, clock::read()) {
+        if let Some(key) = self.key_now(hash) {
             return Ok(Some(key));
         }
         let load = self.cache.begin_key();
         let Some(record) = self.store.key(hash).await? else { return Ok(None) };
-        let key = Arc::new(CachedKey { id: record.id, name: record.name.into(), role: record.role });
+        let expires_at = record.expires_at.map(|at| at.timestamp_micros());
+        let key = Arc::new(CachedKey::new(record.id, &record.name, record.role, expires_at));
         self.cache.finish_key(&load, hash, Arc::clone(&key), clock::read());
         Ok(Some(key))
+    }
+
+    /// The key of a digest from memory, without waiting; `None` says nothing about the key: ask [`Manager::key`].
+    pub fn key_now(&self, hash: &TokenHash) -> Option<Key> {
+        self.cache.key(hash, clock::read())
     }
 
     /// Revokes a key by name or id and waits until no node accepts it; `false` when there is none.

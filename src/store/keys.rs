@@ -1,11 +1,12 @@
-//! API keys: made, looked up by digest, revoked.
+//! API keys: made, looked up by digest, listed, revoked; when they were used.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::rows::word;
 use super::{Actor, Store};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::session::{ApiKey, Role, TokenHash};
 
 /// A key without its secret.
@@ -17,38 +18,121 @@ pub struct KeyRecord {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// From when it is void; `None` is never.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When a node last noted its use, once a minute at most; `None` is never.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// A key as the table holds it.
+struct KeyRow {
+    id: Uuid,
+    name: String,
+    role: String,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<KeyRow> for KeyRecord {
+    type Error = Error;
+
+    fn try_from(row: KeyRow) -> Result<Self> {
+        Ok(Self {
+            id: row.id,
+            name: row.name,
+            role: word("role", row.role)?,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+        })
+    }
 }
 
 impl Store {
-    /// Makes a key; the text is returned once and kept nowhere.
+    /// Makes a key that does not expire; the text is returned once and kept nowhere.
     pub async fn create_key(&self, name: &str, role: Role, actor: Actor<'_>) -> Result<(KeyRecord, ApiKey)> {
+        self.create_key_for(name, role, None, actor).await
+    }
+
+    /// Makes a key that is good for so many days, or does not expire.
+    pub async fn create_key_for(
+        &self,
+        name: &str,
+        role: Role,
+        days: Option<i32>,
+        actor: Actor<'_>,
+    ) -> Result<(KeyRecord, ApiKey)> {
         let key = ApiKey::new();
         let hash = ApiKey::parse(key.reveal());
-        let id = sqlx::query_scalar!(
+        let row = sqlx::query_as!(
+            KeyRow,
             "/* key_create */
             with context as materialized (select tenure.act_as($4, $5) as set)
-            insert into tenure.api_keys (name, role, key_hash) select $1, $2, $3 from context where set
-            returning id",
+            insert into tenure.api_keys (name, role, key_hash, created_at, expires_at)
+            select $1, $2, $3, at.now, at.now + make_interval(hours => 24 * $6::int)
+              from context cross join (select tenure.now() as now offset 0) at
+             where set
+            returning id, name, role, created_at, expires_at, last_used_at",
             name,
             role.as_str(),
             hash.as_ref().map(|hash| hash.as_bytes().as_slice()),
             actor.0,
-            self.node
+            self.node,
+            days
         )
         .fetch_one(&self.pool)
         .await?;
-        Ok((KeyRecord { id, name: name.to_owned(), role }, key))
+        Ok((row.try_into()?, key))
     }
 
-    /// The key of a digest; `None` when there is none.
+    /// The key of a digest; `None` when there is none, or it has expired.
     pub async fn key(&self, hash: &TokenHash) -> Result<Option<KeyRecord>> {
-        let row = sqlx::query!(
-            "/* key_read */ select id, name, role from tenure.api_keys where key_hash = $1",
+        sqlx::query_as!(
+            KeyRow,
+            "/* key_read */
+            select id, name, role, created_at, expires_at, last_used_at
+              from tenure.api_keys
+             where key_hash = $1 and (expires_at is null or expires_at > tenure.now())",
             hash.as_bytes().as_slice()
         )
         .fetch_optional(&self.pool)
+        .await?
+        .map(KeyRecord::try_from)
+        .transpose()
+    }
+
+    /// Every key, expired ones included, oldest first.
+    pub async fn keys(&self) -> Result<Vec<KeyRecord>> {
+        sqlx::query_as!(
+            KeyRow,
+            "/* key_list */
+            select id, name, role, created_at, expires_at, last_used_at from tenure.api_keys order by id"
+        )
+        .fetch_all(&self.pool)
+        .await?
+        .into_iter()
+        .map(KeyRecord::try_from)
+        .collect()
+    }
+
+    /// Notes that these keys were used, unless another node did within the last minute.
+    pub async fn note_key_use(&self, keys: &[Uuid]) -> Result<()> {
+        sqlx::query!(
+            "/* key_use */
+            with used as (
+                select k.id from tenure.api_keys k
+                 where k.id = any($1) and (k.last_used_at is null or k.last_used_at <= tenure.now() - interval '55 seconds')
+                 order by k.id
+                   for no key update skip locked)
+            update tenure.api_keys k set last_used_at = tenure.now() from used u where u.id = k.id",
+            keys
+        )
+        .execute(&self.pool)
         .await?;
-        row.map(|row| Ok(KeyRecord { id: row.id, name: row.name, role: word("role", row.role)? })).transpose()
+        Ok(())
     }
 
     /// Revokes a key by name or id; `false` when there is none.

@@ -139,6 +139,12 @@ async fn every_command_speaks_json_and_prose() {
 
     let key = json("keys create --name app --role admin");
     assert_keys(&key, &["id", "name", "role", "key"]);
+    let passing = json("keys create --name passing --role reporter --expires-in-days 30");
+    assert_keys(&passing, &["id", "name", "role", "key", "expires_at"]);
+    let keys = json("keys list");
+    assert_keys(&keys["items"][1], &["id", "name", "role", "created_at", "expires_at", "last_used_at"]);
+    assert_eq!((&keys["items"][0]["name"], &keys["items"][1]["expires_at"]), (&key["name"], &passing["expires_at"]));
+    assert!(prose("keys list").contains("reporter"));
     let shown = run(url, &["keys", "create", "--name", "other"]);
     assert!(shown.out.starts_with("tnk_") && shown.out.lines().count() == 1, "the key alone: {}", shown.out);
     assert_eq!(json("keys revoke app"), serde_json::json!({"revoked": "app"}));
@@ -162,7 +168,9 @@ async fn every_command_speaks_json_and_prose() {
 
     // Secrets were shown once, and no command shows them again.
     let (token, key) = (token.trim_start_matches("tn_"), key["key"].as_str().unwrap());
-    for args in ["events --limit 500", "sessions list --state all", "events --json --limit 500", "users list --json"] {
+    for args in
+        ["events --limit 500", "sessions list --state all", "events --json --limit 500", "users list --json", "keys list --json"]
+    {
         let run = run(url, &args.split(' ').collect::<Vec<_>>());
         assert!(!format!("{}{}", run.out, run.err).contains(&token[30..]) && !run.out.contains(key), "{args}");
     }
@@ -184,6 +192,8 @@ async fn exit_codes_tell_the_kinds_of_failure_apart() {
         (2, "cursor", "users list --after x".into()),
         (2, "unexpected argument", "sessions list --format xml".into()),
         (2, "invalid value", "keys create --name x --role root".into()),
+        (2, "1 to 3650 days", "keys create --name x --expires-in-days 0".into()),
+        (2, "1 to 3650 days", "keys create --name x --expires-in-days 3651".into()),
         (2, "name", "keys create --name ..".into()),
         (2, "cannot be used with", "migrate --plan --status".into()),
         (2, "unexpected argument", "migrate --down".into()),
@@ -294,6 +304,7 @@ fn every_command_has_help_that_hides_the_environment() {
         "events",
         "keys",
         "keys create",
+        "keys list",
         "keys revoke",
     ] {
         let run = run(&url, &command.split_whitespace().chain(["--help"]).collect::<Vec<_>>());

@@ -161,6 +161,7 @@ const SUMS: &[(&str, usize, &str)] = &[
     ("src/store/activity.rs", 3, "how a mark moves the anchor; when a transaction lapses"),
     ("src/clock.rs", 1, "the parts of the machine's clock"),
     ("src/cache/trust.rs", 0, "durations of leases only"),
+    ("src/store/keys.rs", 2, "until when a key is good; when its use was last noted"),
     ("src/store/list.rs", 2, "bounds of filters: ids of a millisecond, idle since so many minutes"),
     ("src/store/nodes.rs", 1, "when the lease of a node ends"),
     ("src/store/sweep.rs", 3, "when transactions, idempotency keys and fenced nodes lapse, for clearing away"),

@@ -7,6 +7,7 @@ mod oauth;
 mod forward_auth;
 mod documents;
 mod idempotency;
+mod keys;
 mod openapi;
 mod outage;
 mod paging;
