@@ -9,6 +9,7 @@ mod migrate;
 mod nodes;
 mod oauth_entities;
 mod output;
+mod password;
 mod properties;
 mod serve;
 mod sessions;
@@ -80,7 +81,7 @@ enum Command {
     /// List, show, explain, end, create and check sessions.
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
-    /// List, create, lock out, unlock, deactivate and activate users.
+    /// List, create, lock out, unlock, deactivate and activate users; set their passwords.
     #[command(subcommand)]
     Users(users::UsersCommand),
     /// List, get, set and unset properties: time-outs and rules.

@@ -4,6 +4,7 @@
 //! `docs/FAULTS.md`, "Bad input".
 
 mod entity;
+mod login;
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -11,6 +12,8 @@ use chrono::{DateTime, Datelike, Utc};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
+
+pub use login::{LogIn, PasswordInput, new_password, presented_password};
 
 use crate::error::{Error, Result};
 use crate::session::{Activity, Device, Kind, SessionToken};

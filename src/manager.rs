@@ -4,6 +4,7 @@ mod checks;
 mod events;
 mod keys;
 mod oauth;
+mod passwords;
 mod sessions;
 mod users;
 
@@ -72,6 +73,8 @@ pub struct Manager {
     barriers: Barriers,
     /// Checks that ask PostgreSQL at once.
     gate: Semaphore,
+    /// Passwords that are hashed at once.
+    hashing: Arc<Semaphore>,
     node: Option<Arc<Node>>,
     tail: Option<Tail>,
     flusher: Option<Arc<Flusher>>,
@@ -119,6 +122,7 @@ impl Manager {
         Self {
             barriers: Barriers::start(store.clone()),
             gate: Semaphore::new(store.connections()),
+            hashing: Arc::new(Semaphore::new(passwords::at_once())),
             store,
             cache: Arc::new(cache),
             transactions: Arc::default(),

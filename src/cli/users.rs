@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::database::{actor, operator, with_manager};
 use super::output::{document, line, note, or_dash, table};
-use super::{Failure, Global};
+use super::{Failure, Global, password};
 use crate::input::{self, UserInput};
 use crate::store::UserPatch;
 
@@ -34,6 +34,11 @@ pub(super) enum UsersCommand {
     },
     /// Unlock a user; ended sessions stay ended.
     Unlock {
+        /// User name.
+        name: String,
+    },
+    /// Set a user's password, read from stdin or typed without echo; sessions go on.
+    SetPassword {
         /// User name.
         name: String,
     },
@@ -109,6 +114,12 @@ pub(super) async fn run(global: &Global, command: UsersCommand) -> Result<(), Fa
                 let patch = user.validate(&name)?;
                 let created = manager.put_user(name, patch, actor).await?;
                 return if global.json { document(&created) } else { line(&format!("Created {}.", created.user.name)) };
+            }
+            UsersCommand::SetPassword { name } => {
+                let name = input::user_name(&name)?;
+                let password = input::new_password(&password::read()?)?;
+                let user = manager.set_password(&name, password, actor).await?;
+                return if global.json { document(&user) } else { line(&format!("Set the password of {}.", user.name)) };
             }
             UsersCommand::LockOut { name } => (name, UserPatch { locked_out: Some(true), ..UserPatch::default() }),
             UsersCommand::Unlock { name } => (name, UserPatch { locked_out: Some(false), ..UserPatch::default() }),

@@ -37,7 +37,7 @@ pub struct Changed {
     pub barrier: Barrier,
 }
 
-fn unknown_user() -> Error {
+pub(super) fn unknown_user() -> Error {
     Error::refused(404, "unknown_user", "There is no user of this name.", "Create the user with PUT, or check the spelling.")
 }
 

@@ -10,6 +10,7 @@ mod forward_auth;
 mod describe;
 mod health;
 mod oauth;
+mod passwords;
 mod properties;
 mod sessions;
 mod stream;
@@ -64,6 +65,8 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(users::list))
         .routes(routes!(users::show, users::put, users::patch))
         .routes(routes!(users::access))
+        .routes(routes!(passwords::log_in))
+        .routes(routes!(passwords::set))
         .routes(routes!(properties::list))
         .routes(routes!(properties::show, properties::set, properties::unset))
         .routes(routes!(entities::list))

@@ -172,6 +172,37 @@ impl Store {
         Ok(found.then_some(ended))
     }
 
+    /// The hash of a user's password; `None` without a password, and without such a user.
+    pub async fn password_hash(&self, name: &str) -> Result<Option<String>> {
+        Ok(sqlx::query_scalar!(
+            r#"/* user_password_read */
+            select password_hash from tenure.users where lower(name collate "und-x-icu") = lower($1 collate "und-x-icu")"#,
+            name
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .flatten())
+    }
+
+    /// Gives a user another password; `false` when there is no such user. Sessions go on.
+    pub async fn set_password_hash(&self, name: &str, hash: &str, actor: Actor<'_>) -> Result<bool> {
+        Ok(sqlx::query!(
+            r#"/* user_password_set */
+            with context as materialized (select tenure.act_as($3, $4) as set)
+            update tenure.users u set password_hash = $2
+              from context
+             where context.set and lower(u.name collate "und-x-icu") = lower($1 collate "und-x-icu")"#,
+            name,
+            hash,
+            actor.0,
+            self.node
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected()
+            > 0)
+    }
+
     /// Why a user has no access; `Some(None)` when nothing speaks against it, `None` when there is no such user (U1, U3).
     pub async fn access(&self, name: &str) -> Result<Option<Option<&'static str>>> {
         let row = sqlx::query!(

@@ -210,6 +210,7 @@ async fn exit_codes_tell_the_kinds_of_failure_apart() {
         (4, "no session", format!("sessions explain {nil}")),
         (4, "no session", format!("sessions terminate {nil}")),
         (4, "no user", "users lock-out nobody".into()),
+        (2, "8 to 128 characters", "users set-password abel.tuter".into()),
         (4, "no user", "sessions create --kind user --user nobody".into()),
         (4, "no key", "keys revoke nothing".into()),
         (5, "already", "users create ABEL.TUTER".into()),
@@ -272,6 +273,30 @@ async fn databases_that_cannot_be_used_are_explained() {
     run(&new.url, &["serve", "--listen", "127.0.0.1:0"]).failed(3, "99");
 }
 
+/// 111: a password comes through stdin, never the command line, and nothing shows it again.
+#[tokio::test]
+async fn input_111_a_password_is_read_from_stdin() {
+    let db = database().await;
+    db.user("abel.tuter").await;
+    let set = |input: &str| run_with(&db.url, &["users", "set-password", "abel.tuter", "--json"], input.as_bytes());
+    for bad in ["", "seven77", &"x".repeat(129), &"x".repeat(100_000)] {
+        set(bad).failed(2, "8 to 128 characters");
+    }
+    assert_eq!(db.count("select count(*) from tenure.users where password_hash is not null").await, 0);
+    for line in [SECRET.to_owned(), format!("{SECRET}\n"), format!("{SECRET}\r\n")] {
+        let set = set(&line);
+        assert_eq!(set.document()["name"], "abel.tuter");
+        assert!(!format!("{}{}", set.out, set.err).contains(SECRET));
+        let hash = db.store.password_hash("abel.tuter").await.unwrap().unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(tenure::input::presented_password(SECRET).matches(Some(&hash)));
+    }
+    run_with(&db.url, &["users", "set-password", "nobody"], SECRET.as_bytes()).failed(4, "no user");
+    assert_eq!(run(&db.url, &["users", "set-password", "abel.tuter", "in-the-open"]).code, 2, "there is no such argument");
+    let prose = run_with(&db.url, &["users", "set-password", "abel.tuter"], SECRET.as_bytes());
+    assert!(prose.out.contains("Set the password of abel.tuter."), "{}{}", prose.out, prose.err);
+}
+
 #[test]
 fn every_command_has_help_that_hides_the_environment() {
     let url = format!("postgres://u:{SECRET}@h/d");
@@ -292,6 +317,7 @@ fn every_command_has_help_that_hides_the_environment() {
         "users create",
         "users lock-out",
         "users unlock",
+        "users set-password",
         "users deactivate",
         "users activate",
         "properties",

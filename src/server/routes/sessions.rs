@@ -16,7 +16,7 @@ use super::check::answer;
 use super::oauth::Tokens;
 use crate::cluster::Barrier;
 use crate::input::{self, CreateSession};
-use crate::manager::{Checked, Terminated};
+use crate::manager::{self, Checked, Terminated};
 use crate::session::{Explanation, SessionView};
 use crate::store::{Event, EventFilter, ListFilter, StateFilter};
 
@@ -31,6 +31,16 @@ pub(in crate::server) struct Created {
     /// The OAuth tokens of a mobile session; left out for other kinds.
     #[serde(flatten)]
     tokens: Option<Tokens>,
+}
+
+impl From<manager::Created> for Created {
+    fn from(created: manager::Created) -> Self {
+        Self {
+            session: created.session,
+            token: created.token.reveal().to_owned(),
+            tokens: created.grant.map(Tokens::from),
+        }
+    }
 }
 
 /// Starts a session.
@@ -55,9 +65,7 @@ pub(super) async fn create(
         Some(once) => app.manager.create_once(&new, once, caller.actor()).await?,
         None => (app.manager.create(&new, caller.actor()).await?, false),
     };
-    let token = created.token.reveal().to_owned();
-    let body = Json(Created { session: created.session, token, tokens: created.grant.map(Tokens::from) });
-    let mut response = (StatusCode::CREATED, body).into_response();
+    let mut response = (StatusCode::CREATED, Json(Created::from(created))).into_response();
     if repeated {
         response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }

@@ -18,7 +18,7 @@ const READERS: &[Role] = &[Role::Admin, Role::Reporter];
 const ANYBODY: &[Role] = Role::ALL;
 
 /// Every route that wants a key, and the roles it opens to (U6).
-const PATHS: [(&str, &str, &[Role]); 32] = [
+const PATHS: &[(&str, &str, &[Role])] = &[
     ("GET", "/v1/sessions", WATCHERS),
     ("POST", "/v1/sessions", APPS),
     ("POST", "/v1/sessions/check", APPS),
@@ -39,6 +39,8 @@ const PATHS: [(&str, &str, &[Role]); 32] = [
     ("PUT", "/v1/users/x", ADMINS),
     ("PATCH", "/v1/users/x", USER_ADMINS),
     ("GET", "/v1/users/x/access", ANYBODY),
+    ("PUT", "/v1/users/x/password", ADMINS),
+    ("POST", "/v1/login", APPS),
     ("GET", "/v1/properties", READERS),
     ("GET", "/v1/properties/x", READERS),
     ("PUT", "/v1/properties/x", ADMINS),

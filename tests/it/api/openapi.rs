@@ -42,6 +42,7 @@ const ROUTES: &[&str] = &[
     "post /v1/browser/check",
     "post /v1/browser/extend",
     "post /v1/browser/sign-out",
+    "post /v1/login",
     "post /v1/sessions",
     "post /v1/sessions/check",
     "post /v1/sessions/{id}/app-state",
@@ -52,6 +53,7 @@ const ROUTES: &[&str] = &[
     "put /v1/properties/{name}",
     "put /v1/sessions/{id}/attributes",
     "put /v1/users/{name}",
+    "put /v1/users/{name}/password",
 ];
 
 #[tokio::test]

@@ -16,6 +16,11 @@ async fn input_014_to_024_bodies() {
     let token = || format!(r#"{{"token":"{SECRET}"}}"#).into_bytes();
     let nested = |depth: usize| format!(r#"{{"kind":"guest","attributes":{{"a":{}{}}}}}"#, "[".repeat(depth), "]".repeat(depth));
     let user = |field: &str| format!(r#"{{"kind":"user","user":"abel.tuter",{field}}}"#);
+    let log_in = |field: &str| {
+        let body = format!(r#"{{"user":"abel.tuter","password":"{SECRET}",{field}}}"#);
+        api.request(Method::POST, "/v1/login").header("content-type", "application/json").body(body)
+    };
+    let set = |body| api.request(Method::PUT, "/v1/users/abel.tuter/password").json(&body);
     let bad = "malformed_body";
     let cases = vec![
         Case("14 too large", create(format!(r#"{{"kind":"{}"}}"#, SECRET.repeat(20_000))), 413, "body_too_large"),
@@ -46,12 +51,23 @@ async fn input_014_to_024_bodies() {
         Case("22 created_at", create(r#"{"kind":"guest","created_at":"2020-01-01T00:00:00Z"}"#.into()), 400, bad),
         Case("22 epoch", api.request(Method::PATCH, "/v1/users/abel.tuter").json(&json!({"epoch": 0})), 400, bad),
         Case("22 password", api.request(Method::PATCH, "/v1/users/abel.tuter").json(&json!({"password_hash": SECRET})), 400, bad),
+        Case("22 epoch at login", log_in(r#""epoch":0"#), 400, bad),
+        Case("22 kind at login", log_in(r#""kind":"integration""#), 400, bad),
+        Case("22 entity at login", log_in(r#""oauth_entity":"x""#), 400, bad),
+        Case("22 hash as password", set(json!({"password_hash": SECRET})), 400, bad),
+        Case("22 more than a password", set(json!({"password": SECRET, "epoch": 0})), 400, bad),
         Case("22 missing", create("{}".into()), 400, bad),
         Case("23 number", create(r#"{"kind":4711}"#.into()), 400, bad),
         Case("23 token", check("application/json", b"{\"token\":4711}".to_vec()), 400, bad),
         Case("23 null", check("application/json", b"{\"token\":null}".to_vec()), 400, bad),
         Case("23 text for bool", create(user(&format!("\"remember_me\":\"{SECRET}\""))), 400, bad),
         Case("23 attributes", create(format!(r#"{{"kind":"guest","attributes":["{SECRET}"]}}"#)), 400, bad),
+        Case("23 password", set(json!({"password": [SECRET]})), 400, bad),
+        Case("23 no password", set(json!({"password": null})), 400, bad),
+        Case("23 password at login", log_in(r#""attributes":"hush-hush-4711""#), 400, bad),
+        Case("43 password too short", set(json!({"password": &SECRET[..7]})), 422, "invalid_password"),
+        Case("43 password too long", set(json!({"password": SECRET.repeat(10)})), 422, "invalid_password"),
+        Case("43 password far too long", set(json!({"password": SECRET.repeat(5_000)})), 422, "invalid_password"),
         Case("23 roles", api.request(Method::PATCH, "/v1/users/abel.tuter").json(&json!({"roles": SECRET})), 400, bad),
         Case("24 1e400", create(user(r#""idle_limit_minutes":1e400"#)), 400, bad),
         Case("24 1e400 in the payload", create(r#"{"kind":"guest","attributes":{"n":1e400}}"#.into()), 400, bad),

@@ -1,0 +1,43 @@
+//! Signing in by name and password, and setting one.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::super::AppState;
+use super::super::auth::{Admins, Apps, Caller};
+use super::super::extract::{Body, Name};
+use super::super::problem::Problem;
+use super::sessions::Created;
+use crate::input::{self, LogIn, PasswordInput};
+use crate::store::User;
+
+/// Starts a session of kind user, for who knows the user's password: the sign-in of an application that keeps no passwords.
+#[utoipa::path(post, path = "/v1/login", request_body = LogIn, responses(
+    (status = 201, body = Created), (status = 400, body = Problem), (status = 401, description = "invalid_credentials or invalid_api_key", body = Problem),
+    (status = 403, description = "user_locked_out or user_inactive", body = Problem), (status = 422, body = Problem),
+    (status = 503, body = Problem)))]
+pub(super) async fn log_in(
+    caller: Caller<Apps>,
+    State(app): AppState,
+    Body(request): Body<LogIn>,
+) -> Result<(StatusCode, Json<Created>), Problem> {
+    let (new, password) = request.validate()?;
+    let created = app.manager.log_in(&new, password, caller.actor()).await?;
+    Ok((StatusCode::CREATED, Json(created.into())))
+}
+
+/// Gives a user another password. Sessions go on; an application that wants the others ended ends them.
+#[utoipa::path(put, path = "/v1/users/{name}/password", params(("name" = String, Path, description = "User name")), request_body = PasswordInput, responses(
+    (status = 200, body = User), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
+    (status = 422, description = "invalid_password: 8 to 128 characters", body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn set(
+    caller: Caller<Admins>,
+    State(app): AppState,
+    Name(name): Name,
+    Body(input): Body<PasswordInput>,
+) -> Result<Json<User>, Problem> {
+    let name = input::user_name(&name)?;
+    let password = input::new_password(&input.password)?;
+    Ok(Json(app.manager.set_password(&name, password, caller.actor()).await?))
+}
