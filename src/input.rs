@@ -9,6 +9,7 @@ mod login;
 use std::net::{IpAddr, Ipv6Addr};
 
 use chrono::{DateTime, Datelike, Utc};
+use ipnet::IpNet;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
@@ -194,6 +195,19 @@ pub fn address(text: &str) -> Result<IpAddr> {
     Ok(match address {
         IpAddr::V6(v6) => Ipv6Addr::to_ipv4_mapped(&v6).map_or(address, IpAddr::V4),
         IpAddr::V4(_) => address,
+    })
+}
+
+/// A network whose proxies are trusted: an address with a mask, or one address. Not everybody: whoever is trusted says who calls.
+pub fn network(text: &str) -> Result<IpNet> {
+    let text = text.trim();
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.ok().filter(|network| network.prefix_len() > 0).map(|network| network.trunc()).ok_or_else(|| {
+        invalid(
+            "network",
+            "this is no address and no network of fewer than all addresses.",
+            "Write one such as 10.0.0.0/8, 192.0.2.10 or 2001:db8::/32.",
+        )
     })
 }
 

@@ -1,8 +1,12 @@
 //! The HTTP API: JSON in and out, RFC 9457 problems, API keys as bearer tokens.
 
+mod address;
 mod auth;
+mod buckets;
 mod cookie;
 mod extract;
+mod limits;
+mod listen;
 mod presented;
 mod problem;
 mod routes;
@@ -14,8 +18,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
+use ipnet::IpNet;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -24,6 +29,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::manager::Manager;
+use address::Proxies;
+use limits::Limits;
 use problem::Problem;
 
 pub use routes::openapi;
@@ -44,18 +51,46 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 /// How long writing the last activity and leaving the registry may take, when the link to PostgreSQL swallows bytes.
 const LEAVE_TIME: Duration = Duration::from_secs(4);
 
+/// How the API is served; the defaults suit whoever has no proxy in front.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Networks of proxies whose `X-Forwarded-For` says whose request it is; none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Connections at once, 10,000; further ones are closed.
+    pub connections: usize,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self { trusted_proxies: Vec::new(), connections: 10_000 }
+    }
+}
+
 /// What every handler shares.
 #[derive(Clone)]
 struct App {
     manager: Arc<Manager>,
     metrics: PrometheusHandle,
+    limits: Arc<Limits>,
+    proxies: Arc<Proxies>,
 }
 
 type AppState = State<App>;
 
-/// The routes over a running node.
+/// The routes over a running node, for a server of the embedder's own. It should tell the peer
+/// (`into_make_service_with_connect_info`): what is limited by client address is not limited otherwise.
 pub fn router(manager: Arc<Manager>) -> Router {
+    router_with(manager, &ServeOptions::default())
+}
+
+fn router_with(manager: Arc<Manager>, options: &ServeOptions) -> Router {
     let (router, _) = routes::all().split_for_parts();
+    let app = App {
+        manager,
+        metrics: recorder(),
+        limits: Arc::default(),
+        proxies: Arc::new(Proxies::new(options.trusted_proxies.clone())),
+    };
     router
         .fallback(|| async {
             Problem::new(404, "not_found", "There is nothing at this path.", "See /openapi.json for the paths.")
@@ -64,12 +99,12 @@ pub fn router(manager: Arc<Manager>) -> Router {
             Problem::new(405, "method_not_allowed", "This path does not answer this method.", "See the Allow header.")
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn(limit))
+        .layer(from_fn_with_state(app.clone(), limit))
         .layer(from_fn(measure))
         .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(CatchPanicLayer::custom(|_| Problem::internal().into()))
-        .with_state(App { manager, metrics: recorder() })
+        .with_state(app)
 }
 
 /// Serves until `stop` is done, then finishes what is in flight and leaves the cluster.
@@ -81,6 +116,19 @@ pub async fn serve(
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    serve_with(manager, listener, stop, ServeOptions::default()).await
+}
+
+/// The same with other options.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with(
+    manager: Arc<Manager>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+    options: ServeOptions,
+) -> std::io::Result<()> {
     let draining = Arc::clone(&manager);
     let upkeep = recorder();
     let upkeep = tokio::spawn(async move {
@@ -90,30 +138,26 @@ pub async fn serve(
         }
     });
     let (stopping, stopped) = oneshot::channel();
-    let serving = axum::serve(listener, router(Arc::clone(&manager)))
-        .with_graceful_shutdown(async move {
-            stop.await;
-            if let Some(node) = draining.node() {
-                node.drain();
-            }
-            // Still accepting: a load balancer learns from /readyz, not from a refused connection.
-            tokio::time::sleep(FAREWELL_TIME).await;
-            let _ = stopping.send(());
-        })
-        .into_future();
-    let served = tokio::select! {
-        served = serving => served,
-        () = patience(stopped) => {
-            tracing::warn!("some connections did not finish in time and were cut");
-            Ok(())
+    let router = router_with(Arc::clone(&manager), &options);
+    let serving = listen::listen(listener, router, options.connections, async move {
+        stop.await;
+        if let Some(node) = draining.node() {
+            node.drain();
         }
-    };
+        // Still accepting: a load balancer learns from /readyz, not from a refused connection.
+        tokio::time::sleep(FAREWELL_TIME).await;
+        let _ = stopping.send(());
+    });
+    tokio::select! {
+        () = serving => {}
+        () = patience(stopped) => tracing::warn!("some connections did not finish in time and were cut"),
+    }
     upkeep.abort();
     let left = tokio::time::timeout(LEAVE_TIME, manager.drain()).await;
     if let Err(error) = left.unwrap_or_else(|late| Err(crate::Error::unavailable(late))) {
         tracing::warn!(%error, "the node could not leave the registry; it will be found silent");
     }
-    served
+    Ok(())
 }
 
 /// Ends when the stop has lasted too long.
@@ -139,7 +183,8 @@ fn recorder() -> PrometheusHandle {
 }
 
 /// Refuses headers that are too large (12), and answers for a request that takes too long.
-async fn limit(request: Request, next: Next) -> Response {
+async fn limit(State(app): AppState, request: Request, next: Next) -> Response {
+    app.proxies.report_ignored(&request);
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if size > HEADER_LIMIT {
         return Problem::new(431, "headers_too_large", "The headers are larger than 16 KiB.", "Send less.").into();

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use clap::Args;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -13,7 +14,7 @@ use super::output::note;
 use super::{Failure, Global};
 use crate::input;
 use crate::manager::{Manager, NodeOptions};
-use crate::server;
+use crate::server::{self, ServeOptions};
 use crate::store::{ConnectSettings, Registration, Store};
 
 #[derive(Debug, Args)]
@@ -33,6 +34,9 @@ pub(super) struct ServeArgs {
     /// Address that other nodes and the console show; the listening address when left out.
     #[arg(long, env = "TENURE_ADVERTISE", value_name = "URL")]
     advertise: Option<String>,
+    /// Networks of proxies whose X-Forwarded-For is believed, with commas between; none by default.
+    #[arg(long, env = "TENURE_TRUSTED_PROXIES", value_delimiter = ',', value_parser = input::network, value_name = "NETWORK")]
+    trusted_proxies: Vec<IpNet>,
     /// Write the log as JSON lines.
     #[arg(long, env = "TENURE_LOG_JSON", value_parser = clap::builder::BoolishValueParser::new())]
     log_json: bool,
@@ -82,7 +86,8 @@ async fn node(
             std::process::exit(130);
         });
     };
-    server::serve(Arc::new(manager), listener, stop).await.map_err(Failure::Output)
+    let options = ServeOptions { trusted_proxies: args.trusted_proxies.clone(), ..ServeOptions::default() };
+    server::serve_with(Arc::new(manager), listener, stop, options).await.map_err(Failure::Output)
 }
 
 fn start_log(json: bool) {

@@ -6,9 +6,11 @@ use std::marker::PhantomData;
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::App;
+use super::address::ClientAddress;
 use super::problem::Problem;
 use crate::manager::Key;
 use crate::session::{ApiKey, Role, TokenHash};
@@ -59,7 +61,7 @@ impl<C> Caller<C> {
         Actor(&self.key.name)
     }
 
-    /// Its id: what it names is its own.
+    /// Its id: what it names is its own, and it is limited by it.
     pub(super) fn key_id(&self) -> Uuid {
         self.key.id
     }
@@ -92,7 +94,10 @@ impl<C: Callers> FromRequestParts<App> for Caller<C> {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let hash = presented.and_then(|(_, key)| ApiKey::parse(key.trim())).ok_or_else(Problem::invalid_api_key)?;
-        let key = app.manager.key(&hash).await?.ok_or_else(Problem::invalid_api_key)?;
+        let key = match app.manager.key_now(&hash) {
+            Some(key) => key,
+            None => look_up(&hash, parts, app).await?,
+        };
         if C::ROLES.contains(&key.role) {
             return Ok(Self { key, hash, callers: PhantomData });
         }
@@ -104,4 +109,17 @@ impl<C: Callers> FromRequestParts<App> for Caller<C> {
             &format!("Use a key of role {roles}."),
         ))
     }
+}
+
+/// Asks PostgreSQL for a key, for who did not ask for too many that do not exist.
+async fn look_up(hash: &TokenHash, parts: &mut Parts, app: &App) -> Result<Key, Problem> {
+    let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, app).await;
+    if let Some(address) = address {
+        app.limits.may_present(address, hash, Instant::now())?;
+    }
+    let key = app.manager.key(hash).await?;
+    if let Some(address) = address {
+        app.limits.presented(address, hash, key.is_some(), Instant::now());
+    }
+    key.ok_or_else(Problem::invalid_api_key)
 }

@@ -1,5 +1,7 @@
 //! RFC 9457 problems with a stable `code`. What failed inside is logged, never sent.
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -35,13 +37,26 @@ pub(super) struct Problem {
     /// What the client should do.
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<Action>,
+    /// When to ask again, seconds; goes into `Retry-After`.
+    #[serde(skip)]
+    retry_after: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn new(status: u16, code: impl Into<String>, message: &str, advice: &str) -> Self {
         let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
         let detail = if advice.is_empty() { message.to_owned() } else { format!("{message} {advice}") };
-        Self { kind: "about:blank", title, status, detail, code: code.into(), reason: None, ended_at: None, action: None }
+        Self {
+            kind: "about:blank",
+            title,
+            status,
+            detail,
+            code: code.into(),
+            reason: None,
+            ended_at: None,
+            action: None,
+            retry_after: (status == 503).then_some(1),
+        }
     }
 
     pub(super) fn internal() -> Self {
@@ -89,6 +104,15 @@ impl Problem {
         matches!(&*self.code, "session_ended" | "unknown_token")
     }
 
+    /// More than a limit lets through.
+    pub(super) fn too_many_requests(what: &str, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + 1;
+        let mut problem =
+            Self::new(429, "too_many_requests", &format!("Too many {what}."), &format!("Ask again in {seconds} s."));
+        problem.retry_after = Some(seconds);
+        problem
+    }
+
     /// A bad or missing API key, told apart from an ended session (E3).
     pub(super) fn invalid_api_key() -> Self {
         Self::new(401, "invalid_api_key", "The request has no valid API key.", "Send one as Authorization: Bearer tnk_...")
@@ -123,13 +147,14 @@ impl From<Box<Over>> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
         let authenticate = (self.code == "invalid_api_key").then_some("Bearer");
         let told = [(REASON, self.reason.map(EndReason::as_str)), (ACTION, self.action.map(Action::as_str))];
         let mut response = (status, axum::Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         for (name, word) in told {
             if let Some(word) = word {

@@ -218,6 +218,8 @@ async fn exit_codes_tell_the_kinds_of_failure_apart() {
         (3, "2 to 200", "serve --listen 127.0.0.1:0 --connections 1".into()),
         (2, "invalid value", "serve --connections many".into()),
         (2, "node", "serve --listen 127.0.0.1:0 --node a/b".into()),
+        (2, "--trusted-proxies", "serve --listen 127.0.0.1:0 --trusted-proxies 10.0.0.0/33".into()),
+        (2, "fewer than all", "serve --listen 127.0.0.1:0 --trusted-proxies 10.0.0.0/8,0.0.0.0/0".into()),
         (2, "--advertise", format!("serve --listen 127.0.0.1:0 --advertise {}", "a".repeat(256))),
     ];
     for (code, about, args) in rows {
@@ -382,6 +384,30 @@ async fn input_114_a_closed_stderr_changes_nothing() {
     }
     assert_eq!(stop(child, rustix::process::Signal::TERM), 0);
     assert_eq!(db.count("select count(*) from tenure.nodes").await, 0);
+}
+
+/// 29: whoever has a proxy in front and did not say so reads it in the log, once.
+#[tokio::test]
+async fn input_029_an_ignored_header_is_in_the_log() {
+    let db = database().await;
+    for (trusted, expected) in [("192.0.2.0/24", 1), ("127.0.0.0/8,::1", 0)] {
+        let mut child = program(&db.url)
+            .args(["serve", "--listen", "127.0.0.1:0", "--node", "proxied", "--trusted-proxies", trusted])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = lines.find_map(|line| Some(line.unwrap().split_once("listens on ")?.1.to_owned())).unwrap();
+        for _ in 0..3 {
+            let request = reqwest::Client::new().get(format!("{address}/healthz")).header("x-forwarded-for", SECRET);
+            assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
+        }
+        assert_eq!(stop(child, rustix::process::Signal::TERM), 0);
+        let said: Vec<String> = lines.map(|line| line.unwrap()).filter(|line| line.contains("X-Forwarded-For")).collect();
+        assert_eq!(said.len(), expected, "{trusted}: {said:?}");
+        assert!(!said.concat().contains(SECRET), "{said:?}");
+    }
 }
 
 /// A started node: the process and the address it printed.

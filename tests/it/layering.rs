@@ -29,12 +29,14 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Libraries that belong to one room.
-const RESERVED: [(&str, &[&str]); 9] = [
+const RESERVED: [(&str, &[&str]); 11] = [
     ("sqlx", &["store"]),
     ("refinery", &["store"]),
     ("refinery_core", &["store"]),
     ("axum", &["server"]),
     ("tower_http", &["server"]),
+    ("hyper", &["server"]),
+    ("hyper_util", &["server"]),
     ("argon2", &["session"]),
     ("rpassword", &["cli"]),
     ("clap", &["cli", "main"]),

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::super::AppState;
 use super::super::auth::{Apps, Caller};
@@ -10,6 +11,7 @@ use super::super::extract::Body;
 use super::super::problem::Problem;
 use crate::input;
 use crate::manager::{CheckOptions, Checked, Verdict};
+use crate::session::{Activity, SessionToken};
 
 /// What is checked.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -37,7 +39,17 @@ pub(super) async fn check(
     let activity = request.activity.as_deref().map(input::activity).transpose()?;
     let options =
         CheckOptions { strict: request.strict.unwrap_or(false), open_transaction: request.transaction.unwrap_or(false) };
+    // What memory knows is answered whatever happens; a flood of tokens that nobody knows must not keep PostgreSQL busy.
+    if let Err(problem) = app.limits.may_miss(caller.key_id(), Instant::now())
+        && SessionToken::parse(&request.token).is_some()
+        && app.manager.check_now(&request.token, Some(Activity::Passive)).is_none()
+    {
+        return Err(problem);
+    }
     let verdict = app.manager.check(&request.token, activity, options, caller.actor()).await?;
+    if matches!(verdict, Verdict::Unknown) && SessionToken::parse(&request.token).is_some() {
+        app.limits.missed(caller.key_id(), Instant::now());
+    }
     answer(verdict)
 }
 

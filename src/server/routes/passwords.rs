@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use tokio::time::Instant;
 
 use super::super::AppState;
 use super::super::auth::{Admins, Apps, Caller};
@@ -16,15 +17,21 @@ use crate::store::User;
 #[utoipa::path(post, path = "/v1/login", request_body = LogIn, responses(
     (status = 201, body = Created), (status = 400, body = Problem), (status = 401, description = "invalid_credentials or invalid_api_key", body = Problem),
     (status = 403, description = "user_locked_out or user_inactive", body = Problem), (status = 422, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 429, description = "too_many_requests", body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn log_in(
     caller: Caller<Apps>,
     State(app): AppState,
     Body(request): Body<LogIn>,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
     let (new, password) = request.validate()?;
-    let created = app.manager.log_in(&new, password, caller.actor()).await?;
-    Ok((StatusCode::CREATED, Json(created.into())))
+    let (address, user) = (new.client_address, new.user.as_deref().unwrap_or_default());
+    app.limits.create(caller.key_id(), Instant::now())?;
+    app.limits.attempt(address, user, Instant::now())?;
+    let created = app.manager.log_in(&new, password, caller.actor()).await;
+    if !matches!(&created, Err(error) if error.code() == "invalid_credentials") {
+        app.limits.excuse(address, user, Instant::now());
+    }
+    Ok((StatusCode::CREATED, Json(created?.into())))
 }
 
 /// Gives a user another password. Sessions go on; an application that wants the others ended ends them.

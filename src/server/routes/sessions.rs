@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::super::AppState;
@@ -61,6 +62,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let once = idempotency_key(&headers).map(|key| request.once(caller.key_id(), key)).transpose()?;
     let new = request.validate()?;
+    app.limits.create(caller.key_id(), Instant::now())?;
     let (created, repeated) = match &once {
         Some(once) => app.manager.create_once(&new, once, caller.actor()).await?,
         None => (app.manager.create(&new, caller.actor()).await?, false),

@@ -8,6 +8,7 @@ mod forward_auth;
 mod documents;
 mod idempotency;
 mod keys;
+mod limits;
 mod login;
 mod openapi;
 mod outage;

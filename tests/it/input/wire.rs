@@ -1,14 +1,15 @@
-//! Requests that no client library would send: cases 7, 12, 14, 15, 18, 26, 27, 33, 39.
+//! Requests that no client library would send: cases 7, 12, 14, 15, 18, 26, 27, 33, 39; connections that hold on.
 
 use std::time::Duration;
 
 use serde_json::json;
+use tenure::server::ServeOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{SECRET, fingerprint};
-use crate::support::Api;
+use crate::support::{Api, Node};
 
 /// Writes bytes, and reads until the server is done with them.
 async fn talk(api: &Api, bytes: &[u8], hang_up: bool) -> String {
@@ -78,6 +79,14 @@ async fn input_007_012_015_026_027_raw_requests() {
             &[431, 400],
         ),
         ("12 1,000 headers", format!("{}{}\r\n", head(&api, "GET /v1/nodes"), "X-A: b\r\n".repeat(1000)).into(), &[431, 400]),
+        ("7 two keys", format!("{}Authorization: Bearer {}\r\n\r\n", head(&api, "GET /v1/nodes"), api.key).into(), &[401]),
+        ("12 1,000 short headers", format!("{}{}\r\n", head(&api, "GET /v1/nodes"), "a:\r\n".repeat(1000)).into(), &[431]),
+        ("12 a 20 KiB header", format!("{}X-A: {}\r\n\r\n", head(&api, "GET /v1/nodes"), "c".repeat(20 << 10)).into(), &[431]),
+        (
+            "15 chunked in HTTP/1.0",
+            format!("{create}{json}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n").replace("HTTP/1.1", "HTTP/1.0").into(),
+            &[400],
+        ),
         ("15 two lengths", format!("{create}{json}Content-Length: {length}\r\nContent-Length: 1\r\n\r\n{body}").into(), &[400]),
         ("15 length with a sign", format!("{create}{json}Content-Length: +{length}\r\n\r\n{body}").into(), &[400]),
         ("15 not chunked last", format!("{create}{json}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n").into(), &[400]),
@@ -113,12 +122,12 @@ async fn input_007_012_015_026_027_raw_requests() {
         (
             "39 filter of 60 KiB",
             format!("{}\r\n", head(&api, &format!("GET /v1/sessions?user={}", "a".repeat(60 << 10)))).into(),
-            &[414, 422],
+            &[414, 431],
         ),
         (
             "39 node of 60 KiB",
             format!("{}\r\n", head(&api, &format!("GET /v1/sessions?node={}", "a".repeat(60 << 10)))).into(),
-            &[414, 400],
+            &[414, 431],
         ),
         ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), &[0, 400]),
         ("HTTP/0.9", b"GET /\r\n\r\n".to_vec(), &[0, 400]),
@@ -187,6 +196,62 @@ async fn input_014_a_body_that_does_not_come_is_not_waited_for() {
     let answer = exchange(api.node.url.clone(), request.into_bytes(), false, Duration::from_secs(9)).await;
     assert_eq!(status(&answer), 408, "{answer}");
     assert_eq!(api.db.count("select count(*) from tenure.sessions").await, 0);
+}
+
+/// A head that dawdles ends its connection; a rest between two requests does not.
+#[tokio::test]
+async fn input_014_a_head_that_does_not_come_is_not_waited_for() {
+    let api = Api::start().await;
+    let place = api.node.url.trim_start_matches("http://").to_owned();
+    let mut resting = TcpStream::connect(&place).await.unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut buffer = [0; 4096];
+    resting.write_all(request).await.unwrap();
+    assert!(resting.read(&mut buffer).await.unwrap() > 0);
+    let begun = tokio::time::Instant::now();
+    let dawdlers = [&b""[..], b"G", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"].map(|sent| {
+        let place = place.clone();
+        tokio::spawn(async move {
+            let mut socket = TcpStream::connect(place).await.unwrap();
+            socket.write_all(sent).await.unwrap();
+            let heard = timeout(Duration::from_secs(9), socket.read(&mut [0; 64])).await.expect("it is closed");
+            assert!(matches!(heard, Ok(0) | Err(_)), "{heard:?}");
+        })
+    });
+    for dawdler in dawdlers {
+        dawdler.await.unwrap();
+    }
+    assert!(begun.elapsed() > Duration::from_secs(4), "closed too early: {:?}", begun.elapsed());
+    resting.write_all(request).await.unwrap();
+    let count = resting.read(&mut buffer).await.unwrap();
+    assert!(buffer[..count].starts_with(b"HTTP/1.1 200"), "a client may reuse a connection after a rest");
+    // A second request that dawdles on a connection that has served one.
+    resting.write_all(b"GET /healthz").await.unwrap();
+    let heard = timeout(Duration::from_secs(9), resting.read(&mut buffer)).await.expect("it is closed");
+    assert!(matches!(heard, Ok(0) | Err(_)), "{heard:?}");
+}
+
+/// Further connections than may be are closed, and there is room again when one ends.
+#[tokio::test]
+async fn input_012_connections_are_limited() {
+    let api = Api::start().await;
+    let options = ServeOptions { connections: 2, ..ServeOptions::default() };
+    let node = Node::start_with(api.db.node("narrow").await, options).await;
+    let place = node.url.trim_start_matches("http://");
+    let ask = async |socket: &mut TcpStream| {
+        let _ = socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let mut buffer = [0; 1024];
+        matches!(socket.read(&mut buffer).await, Ok(1..)) && buffer.starts_with(b"HTTP/1.1 200")
+    };
+    let (mut one, mut two) = (TcpStream::connect(place).await.unwrap(), TcpStream::connect(place).await.unwrap());
+    assert!(ask(&mut one).await && ask(&mut two).await);
+    assert!(!ask(&mut TcpStream::connect(place).await.unwrap()).await, "a third");
+    assert!(ask(&mut one).await, "the others go on");
+    drop(two);
+    let begun = tokio::time::Instant::now();
+    while !ask(&mut TcpStream::connect(place).await.unwrap()).await {
+        assert!(begun.elapsed() < Duration::from_secs(4), "no room again");
+    }
 }
 
 #[tokio::test]

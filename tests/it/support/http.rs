@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use tenure::Manager;
+use tenure::server::ServeOptions;
 use tenure::session::Role;
 use tenure::store::Actor;
 use tokio::net::TcpListener;
@@ -27,13 +28,19 @@ pub struct Node {
 impl Node {
     /// Serves a manager.
     pub async fn start(manager: Manager) -> Self {
+        Self::start_with(manager, ServeOptions::default()).await
+    }
+
+    /// The same with other options.
+    pub async fn start_with(manager: Manager, options: ServeOptions) -> Self {
         let manager = Arc::new(manager);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(tenure::server::serve(Arc::clone(&manager), listener, async move {
+        let stopped = async move {
             let _ = stopped.await;
-        }));
+        };
+        let served = tokio::spawn(tenure::server::serve_with(Arc::clone(&manager), listener, stopped, options));
         Self { url, manager, stop: Some(stop), served }
     }
 
