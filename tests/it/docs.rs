@@ -34,6 +34,7 @@ fn every_make_command_a_document_names_exists() {
         "docs/ARCHITECTURE.md",
         "docs/GUARANTEES.md",
         "docs/OPERATIONS.md",
+        "docs/SECURITY.md",
         "docs/SEMANTICS.md",
         "docs/FAULTS.md",
         "docs/FORWARD-AUTH.md",
@@ -54,6 +55,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/ARCHITECTURE.md",
         "docs/GUARANTEES.md",
         "docs/OPERATIONS.md",
+        "docs/SECURITY.md",
         "docs/SEMANTICS.md",
         "docs/FAULTS.md",
         "docs/FORWARD-AUTH.md",
@@ -70,4 +72,34 @@ fn links_between_documents_lead_somewhere() {
             assert!(folder.join(file).exists(), "{document} links to {link}");
         }
     }
+}
+
+/// A table that says "shown by" must not name what nobody runs.
+#[test]
+fn the_tests_that_the_security_page_names_exist() {
+    let mut sources = String::new();
+    for folder in ["tests", "src"] {
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+        while let Some(folder) = folders.pop() {
+            for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    sources += &fs::read_to_string(path).unwrap();
+                }
+            }
+        }
+    }
+    let page = read("docs/SECURITY.md");
+    let mut named = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let shown_by = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        for test in shown_by.split('`').skip(1).step_by(2) {
+            assert!(sources.contains(&format!("fn {test}(")), "there is no test {test}: {row}");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "the scan found too little: {named}");
+    let requirements = page.lines().filter(|line| line.starts_with("| 7.")).count();
+    assert_eq!(requirements, 19, "requirements of chapter V7");
 }
