@@ -5,9 +5,9 @@ mod browser;
 mod check;
 mod client;
 mod cluster;
+mod describe;
 mod entities;
 mod forward_auth;
-mod describe;
 mod health;
 mod oauth;
 mod passwords;
@@ -82,6 +82,7 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(browser::session))
         .routes(routes!(browser::report))
         .routes(routes!(browser::extend))
+        .routes(routes!(browser::sign_in))
         .routes(routes!(browser::sign_out))
         .routes(routes!(client::script))
         .routes(routes!(health::healthz))

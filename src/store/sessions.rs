@@ -110,7 +110,11 @@ struct NewTokens {
 
 impl NewTokens {
     fn new() -> Self {
-        Self { session: TokenParts::new(), access: TokenParts::of(TokenForm::Access), refresh: TokenParts::of(TokenForm::Refresh) }
+        Self {
+            session: TokenParts::new(),
+            access: TokenParts::of(TokenForm::Access),
+            refresh: TokenParts::of(TokenForm::Refresh),
+        }
     }
 
     fn hashes(&self) -> (TokenHash, TokenHash, TokenHash) {

@@ -4,17 +4,20 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::SET_COOKIE;
+use axum::http::header::{SET_COOKIE, USER_AGENT};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use super::super::address::ClientAddress;
 use super::super::extract::Body;
 use super::super::presented::FromCookie;
 use super::super::problem::Problem;
 use super::super::same_origin::SameOrigin;
 use super::super::{App, AppState, cookie};
 use super::check::answer;
-use crate::input;
+use super::passwords;
+use crate::input::{self, LogIn};
 use crate::manager::{CheckOptions, Checked};
 use crate::session::{Activity, SessionView};
 use crate::store::Actor;
@@ -27,9 +30,9 @@ async fn check(app: &App, token: &str, activity: Activity) -> Result<Json<Checke
 }
 
 /// The browser's session and how long it lasts. Asking is no activity.
-#[utoipa::path(get, path = "/v1/browser/session", security(()), responses(
-    (status = 200, body = Checked), (status = 400, body = Problem),
-    (status = 401, description = "session_ended or unknown_token", body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "browser_session", path = "/v1/browser/session", security(()), responses(
+    (status = 200, body = Checked), (status = 400),
+    (status = 401, description = "session_ended or unknown_token"), (status = 503)))]
 pub(super) async fn session(FromCookie(token): FromCookie, State(app): AppState) -> Result<Json<Checked>, Problem> {
     check(&app, &token, Activity::Passive).await
 }
@@ -43,9 +46,9 @@ pub(in crate::server) struct Report {
 }
 
 /// Reports an activity of the browser, for pages that do something without asking their server.
-#[utoipa::path(post, path = "/v1/browser/check", security(()), request_body = Report, responses(
-    (status = 200, body = Checked), (status = 400, body = Problem), (status = 401, description = "session_ended or unknown_token", body = Problem),
-    (status = 403, description = "cross_site_request", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, operation_id = "browser_check", path = "/v1/browser/check", security(()), request_body = Report, responses(
+    (status = 200, body = Checked), (status = 400), (status = 401, description = "session_ended or unknown_token"),
+    (status = 403, description = "cross_site_request"), (status = 422), (status = 503)))]
 pub(super) async fn report(
     _: SameOrigin,
     FromCookie(token): FromCookie,
@@ -56,13 +59,73 @@ pub(super) async fn report(
 }
 
 /// Extends the browser's session: the answer to "Extend your session".
-#[utoipa::path(post, path = "/v1/browser/extend", security(()), responses(
-    (status = 200, body = Checked), (status = 400, body = Problem), (status = 401, description = "session_ended or unknown_token", body = Problem),
-    (status = 403, description = "cross_site_request", body = Problem), (status = 409, description = "cannot_extend", body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, operation_id = "browser_extend", path = "/v1/browser/extend", security(()), responses(
+    (status = 200, body = Checked), (status = 400), (status = 401, description = "session_ended or unknown_token"),
+    (status = 403, description = "cross_site_request"), (status = 409, description = "cannot_extend"), (status = 503)))]
 pub(super) async fn extend(_: SameOrigin, FromCookie(token): FromCookie, State(app): AppState) -> Result<Json<Checked>, Problem> {
     let id = check(&app, &token, Activity::Passive).await?.0.session.id;
     let extended = answer(app.manager.extend(id, ACTOR).await?)?.0;
     Ok(Json(Checked { session: extended.session.without_place(), ..extended }))
+}
+
+/// Who signs in.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::server) struct SignIn {
+    /// User name.
+    user: String,
+    /// The password as it was typed.
+    password: String,
+    /// Remember Me; null takes the property's default.
+    remember_me: Option<bool>,
+    /// `desktop`, `tablet` or `phone`; null is desktop.
+    device: Option<String>,
+}
+
+/// A session whose token is in the cookie.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::server) struct SignedIn {
+    session: SessionView,
+}
+
+/// Signs the browser in by password. The token goes into the cookie, which Remember Me makes outlive the browser. What the
+/// cookie held before is over: a guest session ends as signed in (K3), that of a user as signed out.
+#[utoipa::path(post, operation_id = "browser_sign_in", path = "/v1/browser/sign-in", security(()), request_body = SignIn, responses(
+    (status = 201, body = SignedIn), (status = 400, description = "ambiguous_token, token_in_url or malformed_body"),
+    (status = 401, description = "invalid_credentials"), (status = 403, description = "cross_site_request, user_locked_out or user_inactive"),
+    (status = 429, description = "too_many_requests"), (status = 503, description = "unavailable")))]
+pub(super) async fn sign_in(
+    _: SameOrigin,
+    FromCookie(before): FromCookie,
+    ClientAddress(address): ClientAddress,
+    State(app): AppState,
+    headers: HeaderMap,
+    Body(request): Body<SignIn>,
+) -> Result<Response, Problem> {
+    let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
+    let log_in = LogIn {
+        user: request.user,
+        password: request.password,
+        remember_me: request.remember_me,
+        device: request.device,
+        client_address: address.map(|address| address.to_string()),
+        user_agent: agent,
+        homepage_refresh_minutes: None,
+        idle_limit_minutes: None,
+        guest_token: Some(before.clone()),
+        carry_attributes: None,
+        attributes: None,
+    };
+    let created = passwords::proved(&app, log_in, ACTOR).await?;
+    if let Ok(Json(checked)) = check(&app, &before, Activity::Passive).await {
+        let left = app.manager.sign_out(checked.session.id, ACTOR).await?;
+        if let Some((guest, _)) = left.guest {
+            app.manager.terminate(guest.id, false, ACTOR).await?;
+        }
+    }
+    let set = cookie::issue(&created.session, &created.token);
+    let body = Json(SignedIn { session: created.session.without_place() });
+    Ok((StatusCode::CREATED, [(SET_COOKIE, set)], body).into_response())
 }
 
 /// A session that was signed out and the guest session in its place; its token is in the cookie.
@@ -74,10 +137,10 @@ pub(in crate::server) struct Left {
 }
 
 /// Signs the browser out. A session of kind user leaves a guest session in the cookie (K4); otherwise the cookie goes.
-#[utoipa::path(post, path = "/v1/browser/sign-out", security(()), responses(
-    (status = 200, body = Left), (status = 400, body = Problem),
-    (status = 401, description = "session_ended or unknown_token; the cookie goes all the same", body = Problem),
-    (status = 403, description = "cross_site_request", body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, operation_id = "browser_sign_out", path = "/v1/browser/sign-out", security(()), responses(
+    (status = 200, body = Left), (status = 400),
+    (status = 401, description = "session_ended or unknown_token; the cookie goes all the same"),
+    (status = 403, description = "cross_site_request"), (status = 503)))]
 pub(super) async fn sign_out(_: SameOrigin, FromCookie(token): FromCookie, State(app): AppState) -> Result<Response, Problem> {
     let id = match check(&app, &token, Activity::Passive).await {
         Ok(Json(checked)) => checked.session.id,

@@ -15,7 +15,7 @@ const SCRIPT: &str = include_str!("../assets/client.js");
 static TAG: LazyLock<String> = LazyLock::new(|| format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(SCRIPT)[..12])));
 
 /// The script for pages: "Extend your session", and what to do when it is over.
-#[utoipa::path(get, path = "/client.js", security(()), responses(
+#[utoipa::path(get, operation_id = "client_script", path = "/client.js", security(()), responses(
     (status = 200, body = String, content_type = "text/javascript"), (status = 304, description = "The browser's copy is the current one")))]
 pub(super) async fn script(headers: HeaderMap) -> Response {
     let mut known =

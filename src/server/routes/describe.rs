@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::session::Activity;
+
 /// To which operations an answer belongs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum To {
@@ -71,6 +73,8 @@ fn flatten(schema: &mut Value) {
 }
 
 fn describe(path: &str, operation: &mut Value) {
+    // OAuth has errors of its own, which its handlers describe.
+    let oauth = path.starts_with("/oauth/");
     let keyed = operation["security"] != json!([{}]);
     let bodied = operation.get("requestBody").is_some();
     let reading = bodied || operation.get("parameters").is_some();
@@ -84,7 +88,7 @@ fn describe(path: &str, operation: &mut Value) {
     let summary = operation["summary"].clone();
     let responses = &mut operation["responses"];
     for (status, response) in members(responses) {
-        if status.parse::<u16>().is_ok_and(|status| status >= 400) {
+        if status.parse::<u16>().is_ok_and(|status| status >= 400) && !oauth {
             response["content"] = problem();
         } else if text(&response["description"]).is_empty() {
             response["description"] = summary.clone();
@@ -93,10 +97,10 @@ fn describe(path: &str, operation: &mut Value) {
     for (status, name, _, to) in COMMON {
         let belongs = match to {
             To::All => true,
-            To::Keyed => keyed,
+            To::Keyed => keyed && !oauth,
             To::Named => path.contains('{'),
-            To::Reading => reading,
-            To::Bodied => bodied,
+            To::Reading => reading && !oauth,
+            To::Bodied => bodied && !oauth,
         };
         if belongs && responses.get(status).is_none() {
             responses[status] = json!({"$ref": format!("#/components/responses/{name}")});
@@ -144,10 +148,18 @@ fn shape(path: &str, name: &str) -> Option<Value> {
     let instant = "^(0[1-9]|[1-9][0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
                    T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
     Some(match name {
-        "after" if path == "/v1/users" => json!({"type": "integer", "minimum": 1, "maximum": i64::MAX}),
+        "after" if matches!(path, "/v1/users" | "/v1/oauth-entities") => {
+            json!({"type": "integer", "minimum": 1, "maximum": i64::MAX})
+        }
         "id" | "tid" | "after" => json!({"type": "string", "format": "uuid"}),
         "name" if path.starts_with("/v1/properties/") => json!({"type": "string", "minLength": 1, "maxLength": 255}),
+        "name" if path.starts_with("/v1/oauth-entities/") => entity_name(),
         "name" | "user" => user_name(),
+        "kind" if path == "/v1/auth" => {
+            let kinds = "(user|guest|integration|mobile)";
+            json!({"type": "string", "pattern": format!("^{kinds}(,{kinds})*$")})
+        }
+        "activity" | "x-tenure-activity" => reported(),
         "kind" => json!({"$ref": "#/components/schemas/Kind"}),
         "node" | "type" => json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": line}),
         "active" | "locked_out" | "barrier" | "force" => json!({"type": "boolean"}),
@@ -172,6 +184,18 @@ fn user_name() -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": 128, "pattern": pattern})
 }
 
+/// The words of activity (A1).
+fn reported() -> Value {
+    json!({"type": "string", "enum": Activity::ALL.iter().map(|activity| activity.as_str()).collect::<Vec<_>>()})
+}
+
+/// The name of a client application: no control characters, and no space around it.
+fn entity_name() -> Value {
+    let control = "\\u0000-\\u001f\\u007f-\\u009f";
+    let pattern = format!("^[^\\s{control}]([^{control}]*[^\\s{control}])?$");
+    json!({"type": "string", "minLength": 1, "maxLength": 128, "pattern": pattern})
+}
+
 /// What the types of bodies cannot say, by place.
 fn facts() -> Vec<(String, Value)> {
     let of = |schema: &str, property: &str| format!("/components/schemas/{schema}/properties/{property}");
@@ -186,6 +210,9 @@ fn facts() -> Vec<(String, Value)> {
     let words = |words: &[&str]| json!({"type": "string", "enum": words});
     let text = |least: u32, most: u32| json!({"type": "string", "minLength": least, "maxLength": most});
     let day = json!({"type": "integer", "minimum": 1, "maximum": 1440});
+    let address = json!({"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}, {"type": "null"}], "type": ["string", "null"]});
+    let lifespan = json!({"type": "integer", "minimum": 1, "maximum": 315_360_000});
+    let devices = words(&["desktop", "tablet", "phone", "app"]);
     let payload = json!({"type": "object", "maxProperties": 64, "propertyNames": {"minLength": 1, "maxLength": 128}});
     let roles =
         json!({"type": "array", "uniqueItems": true, "maxItems": 3, "items": words(&["admin", "user_admin", "reporter"])});
@@ -194,21 +221,39 @@ fn facts() -> Vec<(String, Value)> {
     vec![
         (of("CreateSession", "kind"), words(&["user", "guest", "integration", "mobile"])),
         (of("CreateSession", "user"), nullable(user_name())),
-        (of("CreateSession", "device"), nullable(words(&["desktop", "tablet", "phone", "app"]))),
-        (
-            of("CreateSession", "client_address"),
-            json!({"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}, {"type": "null"}], "type": ["string", "null"]}),
-        ),
+        (of("CreateSession", "device"), nullable(devices.clone())),
+        (of("CreateSession", "client_address"), address.clone()),
         (of("CreateSession", "homepage_refresh_minutes"), nullable(day.clone())),
         (of("CreateSession", "idle_limit_minutes"), nullable(day.clone())),
-        (of("CreateSession", "oauth_entity"), nullable(text(1, 128))),
+        (of("CreateSession", "oauth_entity"), nullable(entity_name())),
         (of("CreateSession", "attributes"), nullable(payload.clone())),
+        (of("LogIn", "user"), user_name()),
+        (of("LogIn", "device"), nullable(devices.clone())),
+        (of("LogIn", "client_address"), address),
+        (of("LogIn", "homepage_refresh_minutes"), nullable(day.clone())),
+        (of("LogIn", "idle_limit_minutes"), nullable(day.clone())),
+        (of("LogIn", "attributes"), nullable(payload.clone())),
+        (of("PasswordInput", "password"), text(8, 128)),
+        (of("SignIn", "user"), user_name()),
+        (of("SignIn", "device"), nullable(devices)),
+        (of("StateReport", "state"), words(&["foreground", "task", "background"])),
+        (of("Report", "activity"), reported()),
+        (of("EntityInput", "name"), nullable(entity_name())),
+        (of("EntityInput", "client_id"), nullable(json!({"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,255}$"}))),
+        (of("EntityInput", "access_token_lifespan"), nullable(lifespan.clone())),
+        (of("EntityInput", "refresh_token_lifespan"), nullable(lifespan)),
+        (own("TokenRequest", "grant_type"), words(&["refresh_token"])),
+        (own("TokenRequest", "refresh_token"), text(1, 255)),
+        (own("TokenRequest", "scope"), json!({"type": "string", "maxLength": 0})),
+        (own("TokenQuestion", "token"), text(1, 255)),
+        ("/components/schemas/TokenRequest/allOf/1".to_owned(), json!({"required": ["grant_type", "refresh_token"]})),
+        ("/components/schemas/TokenQuestion/allOf/1".to_owned(), json!({"required": ["token"]})),
+        (of("Introspection", "token_type"), words(&["Bearer"])),
+        (of("Credentials", "client_id"), text(1, 255)),
+        (of("Credentials", "client_secret"), text(1, 255)),
         (attributes("put"), payload.clone()),
         (attributes("patch"), payload),
-        (
-            of("CheckRequest", "activity"),
-            nullable(words(&["user", "ajax", "chat_poll", "auto_refresh", "foreground", "task", "background", "passive"])),
-        ),
+        (of("CheckRequest", "activity"), nullable(reported())),
         (of("UserInput", "name"), nullable(user_name())),
         (of("UserInput", "display_name"), nullable(text(1, 255))),
         (of("UserInput", "homepage_refresh_minutes"), nullable(day)),

@@ -16,6 +16,7 @@ use crate::store::Entity;
 /// Which page.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in crate::server) struct EntityQuery {
     /// 1 to 500; 50 when left out.
     limit: Option<String>,
@@ -31,8 +32,8 @@ pub(in crate::server) struct EntityPage {
 }
 
 /// Lists client applications, newest first.
-#[utoipa::path(get, path = "/v1/oauth-entities", params(EntityQuery), responses(
-    (status = 200, body = EntityPage), (status = 400, body = Problem), (status = 401, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "list_oauth_entities", path = "/v1/oauth-entities", params(EntityQuery), responses(
+    (status = 200, body = EntityPage)))]
 pub(super) async fn list(
     _: Caller<Readers>,
     State(app): AppState,
@@ -44,16 +45,16 @@ pub(super) async fn list(
 }
 
 /// Shows a client application.
-#[utoipa::path(get, path = "/v1/oauth-entities/{name}", params(("name" = String, Path, description = "Name of the application")), responses(
-    (status = 200, body = Entity), (status = 401, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(get, operation_id = "show_oauth_entity", path = "/v1/oauth-entities/{name}", params(("name" = String, Path, description = "Name of the application")), responses(
+    (status = 200, body = Entity)))]
 pub(super) async fn show(_: Caller<Readers>, State(app): AppState, Name(name): Name) -> Result<Json<Entity>, Problem> {
     Ok(Json(app.manager.entity(&input::entity_name(&name)?).await?))
 }
 
 /// Creates or changes a client application. Its live sessions keep what was frozen when they signed in.
-#[utoipa::path(put, path = "/v1/oauth-entities/{name}", params(("name" = String, Path, description = "Name of the application")), request_body = EntityInput, responses(
-    (status = 200, body = EntityView), (status = 201, body = EntityView), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 409, description = "client_id_taken", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(put, operation_id = "put_oauth_entity", path = "/v1/oauth-entities/{name}", params(("name" = String, Path, description = "Name of the application")), request_body = EntityInput, responses(
+    (status = 200, body = EntityView), (status = 201, body = EntityView),
+    (status = 409, description = "client_id_taken")))]
 pub(super) async fn put(
     caller: Caller<Admins>,
     State(app): AppState,
@@ -67,9 +68,9 @@ pub(super) async fn put(
 }
 
 /// Deletes a client application that has no live sessions.
-#[utoipa::path(delete, path = "/v1/oauth-entities/{name}", params(("name" = String, Path, description = "Name of the application")), responses(
-    (status = 200, body = Entity), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 409, description = "oauth_entity_has_sessions", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(delete, operation_id = "delete_oauth_entity", path = "/v1/oauth-entities/{name}", params(("name" = String, Path, description = "Name of the application")), responses(
+    (status = 200, body = Entity),
+    (status = 409, description = "oauth_entity_has_sessions")))]
 pub(super) async fn delete(caller: Caller<Admins>, State(app): AppState, Name(name): Name) -> Result<Json<Entity>, Problem> {
     Ok(Json(app.manager.delete_entity(&input::entity_name(&name)?, caller.actor()).await?))
 }

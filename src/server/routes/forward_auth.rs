@@ -33,6 +33,7 @@ const KIND: HeaderName = HeaderName::from_static("x-tenure-kind");
 /// What the proxy's configuration says of the route it guards.
 #[derive(Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in crate::server) struct RouteQuery {
     /// The strongest activity a request to this route may count as; the header can only weaken it.
     activity: Option<String>,
@@ -46,12 +47,12 @@ pub(in crate::server) struct RouteQuery {
 /// token comes from the cookie `__Host-tenure` or as bearer, never both. `X-Tenure-Activity` says what the request is. A pass
 /// carries `X-Tenure-User` (percent-encoded UTF-8, empty for a guest), `X-Tenure-Session` and `X-Tenure-Kind`; an ended
 /// session's 401 carries `X-Tenure-Reason` and `X-Tenure-Action`.
-#[utoipa::path(get, path = "/v1/auth", security(()), params(RouteQuery,
+#[utoipa::path(get, operation_id = "forward_auth", path = "/v1/auth", security(()), params(RouteQuery,
     ("x-tenure-activity" = Option<String>, Header, description = "What the request is (A1): user, ajax, chat_poll, auto_refresh, passive")),
     responses((status = 200, description = "The request may pass"),
-    (status = 400, description = "invalid_parameter, ambiguous_token or token_in_url", body = Problem),
-    (status = 401, description = "session_ended, unknown_token or sign_in_required", body = Problem),
-    (status = 403, description = "kind_not_allowed", body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+    (status = 400, description = "invalid_parameter, ambiguous_token or token_in_url"),
+    (status = 401, description = "session_ended, unknown_token or sign_in_required"),
+    (status = 403, description = "kind_not_allowed"), (status = 422), (status = 503)))]
 pub(super) async fn auth(
     Presented(token): Presented,
     State(app): AppState,

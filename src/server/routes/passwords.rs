@@ -5,39 +5,45 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use tokio::time::Instant;
 
-use super::super::AppState;
 use super::super::auth::{Admins, Apps, Caller};
 use super::super::extract::{Body, Name};
 use super::super::problem::Problem;
+use super::super::{App, AppState};
 use super::sessions::Created;
 use crate::input::{self, LogIn, PasswordInput};
-use crate::store::User;
+use crate::manager;
+use crate::store::{Actor, User};
 
 /// Starts a session of kind user, for who knows the user's password: the sign-in of an application that keeps no passwords.
-#[utoipa::path(post, path = "/v1/login", request_body = LogIn, responses(
-    (status = 201, body = Created), (status = 400, body = Problem), (status = 401, description = "invalid_credentials or invalid_api_key", body = Problem),
-    (status = 403, description = "user_locked_out or user_inactive", body = Problem), (status = 422, body = Problem),
-    (status = 429, description = "too_many_requests", body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, operation_id = "log_in", path = "/v1/login", request_body = LogIn, responses(
+    (status = 201, body = Created), (status = 401, description = "invalid_credentials or invalid_api_key"),
+    (status = 403, description = "user_locked_out or user_inactive"),
+    (status = 429, description = "too_many_requests")))]
 pub(super) async fn log_in(
     caller: Caller<Apps>,
     State(app): AppState,
     Body(request): Body<LogIn>,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
+    app.limits.create(caller.key_id(), Instant::now())?;
+    Ok((StatusCode::CREATED, Json(proved(&app, request, caller.actor()).await?.into())))
+}
+
+/// The session of whoever proves to be its user; failed attempts are limited by user and address.
+pub(super) async fn proved(app: &App, request: LogIn, actor: Actor<'_>) -> Result<manager::Created, Problem> {
     let (new, password) = request.validate()?;
     let (address, user) = (new.client_address, new.user.as_deref().unwrap_or_default());
-    app.limits.create(caller.key_id(), Instant::now())?;
     app.limits.attempt(address, user, Instant::now())?;
-    let created = app.manager.log_in(&new, password, caller.actor()).await;
+    let created = app.manager.log_in(&new, password, actor).await;
     if !matches!(&created, Err(error) if error.code() == "invalid_credentials") {
         app.limits.excuse(address, user, Instant::now());
     }
-    Ok((StatusCode::CREATED, Json(created?.into())))
+    Ok(created?)
 }
 
 /// Gives a user another password. Sessions go on; an application that wants the others ended ends them.
-#[utoipa::path(put, path = "/v1/users/{name}/password", params(("name" = String, Path, description = "User name")), request_body = PasswordInput, responses(
-    (status = 200, body = User), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 422, description = "invalid_password: 8 to 128 characters", body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(put, operation_id = "set_password", path = "/v1/users/{name}/password", params(("name" = String, Path, description = "User name")), request_body = PasswordInput, responses(
+    (status = 200, body = User),
+    (status = 422, description = "invalid_password: 8 to 128 characters")))]
 pub(super) async fn set(
     caller: Caller<Admins>,
     State(app): AppState,

@@ -115,10 +115,18 @@ fn every_operation_is_complete() {
                     None => response,
                 };
                 let problem = &response["content"]["application/problem+json"]["schema"]["$ref"];
-                assert_eq!(status.as_str() >= "400", problem == "#/components/schemas/Problem", "{method} {path} {status}");
-                assert!(response["content"].is_object(), "{method} {path} {status} has no schema");
+                let oauth = &response["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/OauthError";
+                let told = problem == "#/components/schemas/Problem" || path.starts_with("/oauth/") && oauth;
+                assert_eq!(status.as_str() >= "400", told, "{method} {path} {status}");
+                // A pass of forward-auth is in the headers, a revocation says nothing, and a copy that is current has no body.
+                let empty = status == "304" || path == "/v1/auth" || path == "/oauth/revoke";
+                assert!(response["content"].is_object() || empty, "{method} {path} {status} has no schema");
             }
             if let Some(body) = operation.get("requestBody") {
+                // Parameters of OAuth that nobody knows are ignored, as RFC 6749 wants it.
+                if body["content"].get("application/x-www-form-urlencoded").is_some() {
+                    continue;
+                }
                 let mut schema = &body["content"]["application/json"]["schema"];
                 if let Some(reference) = schema["$ref"].as_str() {
                     schema = document.pointer(&reference[1..]).unwrap();

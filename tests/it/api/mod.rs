@@ -3,13 +3,13 @@
 mod access;
 mod browser;
 mod cluster;
-mod oauth;
-mod forward_auth;
 mod documents;
+mod forward_auth;
 mod idempotency;
 mod keys;
 mod limits;
 mod login;
+mod oauth;
 mod openapi;
 mod outage;
 mod paging;

@@ -41,6 +41,7 @@ const ROUTES: &[&str] = &[
     "post /oauth/token",
     "post /v1/browser/check",
     "post /v1/browser/extend",
+    "post /v1/browser/sign-in",
     "post /v1/browser/sign-out",
     "post /v1/login",
     "post /v1/sessions",
