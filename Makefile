@@ -33,7 +33,7 @@ test-browser: postgres ## The script for pages in a real Chromium
 	@scripts/install-chromium.sh
 	$(CARGO) test --locked --test it -- --ignored chromium::
 
-test-api: postgres ## Thousands of requests made from the API's own description
+test-api: postgres ## A stock OAuth client, and thousands of requests made from the API's own description
 	scripts/test-api.sh
 
 openapi: postgres ## Write docs/openapi.json anew from the handlers

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Tries the HTTP API against its own description: thousands of requests that the document at /openapi.json allows, and
-# thousands that it forbids, judged by every check schemathesis has. The seed is fixed, so a failure comes back.
+# Tries the HTTP API with the programs of others. First a stock OAuth client library refreshes, introspects and revokes. Then
+# schemathesis holds the API against its own description: thousands of requests that the document at /openapi.json allows, and
+# thousands that it forbids, judged by every check it has. The seed is fixed, so a failure comes back.
 # TENURE_API_CASES=1000 tries more of each operation.
 set -eu
 cd "$(dirname "$0")/.."
 version=4.32.5
+oauth_version=1.9.9
 root=$(pwd)
 venv=$root/target/schemathesis
 say() { printf 'test-api: %s\n' "$*" >&2; }
@@ -23,10 +25,10 @@ fi
 if [ ! -x "$venv/bin/schemathesis" ] || ! "$venv/bin/python" -c "
 import sys
 from importlib.metadata import version
-sys.exit(version('schemathesis') != '$version')"; then
-    say "installing schemathesis $version from PyPI"
+sys.exit((version('schemathesis'), version('authlib')) != ('$version', '$oauth_version'))" 2>/dev/null; then
+    say "installing schemathesis $version and authlib $oauth_version from PyPI"
     python3 -m venv --clear "$venv"
-    "$venv/bin/pip" install -q --disable-pip-version-check "schemathesis==$version"
+    "$venv/bin/pip" install -q --disable-pip-version-check "schemathesis==$version" "authlib==$oauth_version" requests
 fi
 
 cargo build --locked
@@ -62,6 +64,8 @@ while [ -z "$url" ]; do
     fi
     sleep 0.1
 done
+
+TENURE_URL="$url" TENURE_KEY="$TENURE_API_KEY" "$venv/bin/python" tests/clients/oauth.py
 
 # No check is left out but use_after_free, for the reason in the file. What it remembers of earlier runs stays out of this one.
 status=0

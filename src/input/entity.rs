@@ -1,6 +1,6 @@
 //! Client applications.
 
-use super::invalid;
+use super::{invalid, whole};
 use crate::error::Result;
 use crate::store::EntityPut;
 
@@ -16,8 +16,10 @@ pub struct EntityInput {
     /// Whether it has no secret; by default true.
     pub public: Option<bool>,
     /// Seconds, 1 to 315360000; by default 1800.
+    #[serde(default, deserialize_with = "whole")]
     pub access_token_lifespan: Option<i64>,
     /// Seconds, 1 to 315360000; by default 8640000.
+    #[serde(default, deserialize_with = "whole")]
     pub refresh_token_lifespan: Option<i64>,
     /// Replace the secret of a confidential one; the old one is void at once.
     pub new_client_secret: Option<bool>,

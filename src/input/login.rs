@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
-use super::CreateSession;
+use super::{CreateSession, whole};
 use crate::error::{Error, Result};
 use crate::session::Password;
 use crate::store::NewSession;
@@ -26,8 +26,10 @@ pub struct LogIn {
     /// User agent; cut at 512 characters.
     pub user_agent: Option<String>,
     /// Homepage refresh interval, 1 to 1440 minutes; null takes the user's.
+    #[serde(default, deserialize_with = "whole")]
     pub homepage_refresh_minutes: Option<i64>,
     /// Own idle limit, 1 to 1440 minutes.
+    #[serde(default, deserialize_with = "whole")]
     pub idle_limit_minutes: Option<i64>,
     /// Token of the guest session this sign-in replaces.
     pub guest_token: Option<String>,

@@ -48,8 +48,6 @@ impl utoipa::Modify for Bearer {
 
 /// Every route.
 pub(super) fn all() -> OpenApiRouter<App> {
-    // A proxy asks with the client's method, whatever that is.
-    let (schemas, paths, _) = routes!(forward_auth::auth);
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sessions::create, sessions::list))
         .routes(routes!(check::check))
@@ -76,7 +74,7 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(oauth::introspect))
         .routes(routes!(cluster::nodes))
         .routes(routes!(cluster::events))
-        .routes((schemas, paths, any(forward_auth::auth)))
+        .routes(routes!(forward_auth::auth))
         .route("/v1/auth/", any(forward_auth::auth_below))
         .route("/v1/auth/{*path}", any(forward_auth::auth_below))
         .routes(routes!(browser::session))

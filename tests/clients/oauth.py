@@ -1,6 +1,6 @@
 """A stock OAuth client library against a running node: refresh, introspect, revoke.
 
-Run by scripts/test-clients.sh, which gives TENURE_URL and TENURE_KEY (of role admin) in the environment.
+Run by scripts/test-api.sh, which gives TENURE_URL and TENURE_KEY (of role admin) in the environment.
 """
 
 import os

@@ -43,7 +43,7 @@ pub(in crate::server) struct RouteQuery {
 
 /// Forward-auth for nginx, Traefik, Caddy and Envoy: whether the client's request may pass.
 ///
-/// Any method, and any path below, ask the same; below, the query string is that of the client's request and is ignored. The
+/// Any path below asks the same, with any method; there the query string is that of the client's request and is ignored. The
 /// token comes from the cookie `__Host-tenure` or as bearer, never both. `X-Tenure-Activity` says what the request is. A pass
 /// carries `X-Tenure-User` (percent-encoded UTF-8, empty for a guest), `X-Tenure-Session` and `X-Tenure-Kind`; an ended
 /// session's 401 carries `X-Tenure-Reason` and `X-Tenure-Action`.

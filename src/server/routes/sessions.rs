@@ -14,7 +14,6 @@ use super::super::auth::{Admins, Anybody, Apps, Caller, Watchers};
 use super::super::extract::{Body, Params, SessionId};
 use super::super::problem::Problem;
 use super::check::answer;
-use super::oauth::Tokens;
 use crate::cluster::Barrier;
 use crate::input::{self, CreateSession};
 use crate::manager::{self, Checked, Terminated};
@@ -29,14 +28,31 @@ pub(in crate::server) struct Created {
     session: SessionView,
     /// Shown once.
     token: String,
-    /// The OAuth tokens of a mobile session; left out for other kinds.
-    #[serde(flatten)]
-    tokens: Option<Tokens>,
+    /// Kind mobile only, like what follows; shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
+    /// Shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    /// Always `Bearer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    /// How long the access token is good, seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<i32>,
 }
 
 impl From<manager::Created> for Created {
     fn from(created: manager::Created) -> Self {
-        Self { session: created.session, token: created.token.reveal().to_owned(), tokens: created.grant.map(Tokens::from) }
+        let grant = created.grant.as_ref();
+        Self {
+            session: created.session,
+            token: created.token.reveal().to_owned(),
+            access_token: grant.map(|grant| grant.access.reveal().to_owned()),
+            refresh_token: grant.map(|grant| grant.refresh.reveal().to_owned()),
+            token_type: grant.map(|_| "Bearer"),
+            expires_in: grant.map(|grant| grant.expires_in),
+        }
     }
 }
 

@@ -241,3 +241,64 @@ async fn the_script_is_small_cached_by_content_and_fit_for_a_strict_policy() {
     }
     assert_eq!(send(api.client.get(&url).header("if-none-match", "\"x\"")).await.status, 200);
 }
+
+/// K3, A8: the sign-in of a browser puts the token into the cookie, for as long as Remember Me keeps the session, and what the
+/// cookie held before is over.
+#[tokio::test]
+async fn rule_a8_signing_in_gives_the_cookie_that_remember_me_keeps() {
+    let api = Api::start().await;
+    api.db.user("abel.tuter").await;
+    api.put("/v1/users/abel.tuter/password", &json!({"password": "correct horse"})).await.expect(200);
+    let sign_in = |token: &str, body: Value| {
+        let request = api.client.post(format!("{}/v1/browser/sign-in", api.node.url)).json(&body);
+        request
+            .header("cookie", format!("{COOKIE}={token}"))
+            .header("sec-fetch-site", "same-origin")
+            .header("x-tenure-client", "1")
+            .header("user-agent", "Browser/1")
+    };
+    let right = json!({"user": "abel.tuter", "password": "correct horse"});
+    let (_, guest) = api.create(&json!({"kind": "guest"})).await;
+    let answer = send(sign_in(&guest, right.clone())).await;
+    let body = answer.expect(201);
+    assert_keys(&body, &["session"]);
+    let set = cookie(&answer);
+    let first = set[0].strip_prefix("__Host-tenure=").unwrap().to_owned();
+    discreet(&answer, &first);
+    assert!(!set.iter().any(|attribute| attribute.starts_with("Max-Age")), "{set:?}");
+    assert_eq!(api.check(&guest).await.refused(401, "session_ended")["reason"], "signed_in");
+    let shown = api.get(&format!("/v1/sessions/{}", body["session"]["id"].as_str().unwrap())).await.expect(200);
+    assert_eq!((&shown["user_agent"], &shown["client_address"]), (&json!("Browser/1"), &json!("127.0.0.1")));
+
+    // Signing in again ends the session before, and leaves no guest behind.
+    let remembered = json!({"user": "abel.tuter", "password": "correct horse", "remember_me": true});
+    let answer = send(sign_in(&first, remembered)).await;
+    answer.expect(201);
+    let set = cookie(&answer);
+    assert!(set.contains(&format!("Max-Age={}", 15 * 24 * 3600)), "{set:?}");
+    assert_eq!(api.check(&first).await.refused(401, "session_ended")["reason"], "signed_out");
+    assert_eq!(api.db.count("select count(*) from tenure.sessions").await, 1);
+
+    // What does not sign in gives no cookie and ends nothing.
+    let second = set[0].strip_prefix("__Host-tenure=").unwrap().to_owned();
+    for (body, status, code) in [
+        (json!({"user": "abel.tuter", "password": "wrong horse"}), 401, "invalid_credentials"),
+        (json!({"user": "nobody", "password": "correct horse"}), 401, "invalid_credentials"),
+        (json!({"user": "abel.tuter"}), 400, "malformed_body"),
+    ] {
+        let answer = send(sign_in(&second, body)).await;
+        answer.refused(status, code);
+        assert!(answer.header("set-cookie").is_none());
+    }
+    let foreign = sign_in(&second, right.clone()).header("sec-fetch-site", "cross-site");
+    send(foreign).await.refused(403, "cross_site_request");
+    let bare = api.client.post(format!("{}/v1/browser/sign-in", api.node.url)).json(&right);
+    send(bare).await.refused(403, "cross_site_request");
+    api.check(&second).await.expect(200);
+    for _ in 0..5 {
+        send(sign_in("", json!({"user": "abel.tuter", "password": "wrong"}))).await;
+    }
+    let limited = send(sign_in("", right)).await;
+    limited.refused(429, "too_many_requests");
+    assert!(limited.header("retry-after").is_some());
+}

@@ -56,11 +56,13 @@ async fn a_live_session_passes_with_its_identity_in_headers() {
 
 /// Envoy asks with the client's method below the path and puts its query behind; other proxies add X-Forwarded-*.
 #[tokio::test]
-async fn any_method_and_any_path_below_ask_the_same() {
+async fn any_path_below_asks_the_same_with_any_method() {
     let api = Api::start().await;
     let (_, token) = api.create(&json!({"kind": "guest"})).await;
     for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"] {
-        for path in ["/v1/auth", "/v1/auth/", "/v1/auth/orders/7?activity=nonsense&q=1", "/v1/auth/v1/sessions"] {
+        let own = ["GET", "HEAD"].contains(&method).then_some("/v1/auth");
+        let below = ["/v1/auth/", "/v1/auth/orders/7?activity=nonsense&q=1", "/v1/auth/v1/sessions"];
+        for path in own.into_iter().chain(below) {
             let method: Method = method.parse().unwrap();
             let request = api.client.request(method.clone(), format!("{}{path}", api.node.url));
             let request = request.header("x-forwarded-uri", "/other").header("x-forwarded-user", "admin");

@@ -189,3 +189,28 @@ async fn a_cut_between_commit_and_answer_makes_no_second_session() {
     }
     println!("{unknown} of 12 answers were lost");
 }
+
+/// A mobile sign-in gets new tokens of every form, and none of the lost answer is good any more.
+#[tokio::test]
+async fn a_repeated_mobile_sign_in_gets_new_oauth_tokens() {
+    let api = Api::start().await;
+    api.db.user("abel.tuter").await;
+    api.put("/v1/oauth-entities/Phone", &json!({"access_token_lifespan": 600})).await.expect(201);
+    let body = json!({"kind": "mobile", "user": "abel.tuter", "oauth_entity": "Phone"});
+    let lost = create(&api, &api.node, "m", &body).await.expect(201);
+    api.put("/v1/oauth-entities/Phone", &json!({"access_token_lifespan": 60})).await.expect(200);
+    let again = create(&api, &api.node, "m", &body).await.expect(201);
+    assert_eq!((&again["session"]["id"], &again["expires_in"]), (&lost["session"]["id"], &json!(600)), "frozen at sign-in");
+    let refresh = async |token: &Value| {
+        let form = format!("grant_type=refresh_token&client_id=phone&refresh_token={}", token.as_str().unwrap());
+        let request = api.client.post(format!("{}/oauth/token", api.node.url));
+        send(request.header("content-type", "application/x-www-form-urlencoded").body(form)).await
+    };
+    for form in ["token", "access_token"] {
+        checked(&api, &api.node, lost[form].as_str().unwrap()).await.refused(401, "unknown_token");
+        checked(&api, &api.node, again[form].as_str().unwrap()).await.expect(200);
+    }
+    assert_eq!(refresh(&lost["refresh_token"]).await.expect(400)["error"], "invalid_grant");
+    refresh(&again["refresh_token"]).await.expect(200);
+    assert_eq!(api.db.count("select count(*) from tenure.sessions").await, 1);
+}
