@@ -8,12 +8,11 @@
 # TENURE_POSTGRES_MAJOR=15   demand this very version, for a cluster that exists already
 # TENURE_POSTGRES_BIN=DIR    look here first, as Tenure does
 set -eu
+. "$(dirname "$0")/apt.sh"
 
 oldest=15
 wanted=${TENURE_POSTGRES_MAJOR:-}
 
-say() { printf 'install-postgres: %s\n' "$*" >&2; }
-fail() { say "$*"; exit 1; }
 
 case $wanted in
 *[!0-9]*) fail "TENURE_POSTGRES_MAJOR is '$wanted', but must be a number such as 15" ;;
@@ -63,17 +62,6 @@ find_binaries() {
         fi
     done
     return 1
-}
-
-# Runs a command as root.
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null 2>&1; then
-        sudo "$@"
-    else
-        fail "needs root to run: $*; run this script as root"
-    fi
 }
 
 # Keeps Debian's packages from making and starting a cluster called main.

@@ -9,19 +9,10 @@ version=4.32.5
 oauth_version=1.9.9
 root=$(pwd)
 venv=$root/target/schemathesis
-say() { printf 'test-api: %s\n' "$*" >&2; }
+. scripts/apt.sh
 
 # Debian has no venv beside its python3.
-if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
-    say "installing python3-venv"
-    as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-    if ! command -v apt-get >/dev/null 2>&1; then
-        say "python3 with its module venv is needed; install both with the system's packages"
-        exit 1
-    fi
-    as_root apt-get update -q >&2 || say "apt-get update failed; going on with the lists at hand"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends python3 python3-venv >&2
-fi
+python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || apt_install python3 python3-venv
 if [ ! -x "$venv/bin/schemathesis" ] || ! "$venv/bin/python" -c "
 import sys
 from importlib.metadata import version

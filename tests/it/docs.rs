@@ -26,21 +26,24 @@ fn the_readmes_two_commands_are_what_ci_runs() {
     assert!(ci.contains("make check") && ci.contains("make demo"));
 }
 
+/// The pages for people.
+const DOCUMENTS: [&str; 10] = [
+    "README.md",
+    "docs/ARCHITECTURE.md",
+    "docs/GUARANTEES.md",
+    "docs/OPERATIONS.md",
+    "docs/SECURITY.md",
+    "docs/SEMANTICS.md",
+    "docs/FAULTS.md",
+    "docs/FORWARD-AUTH.md",
+    "docs/BROWSER.md",
+    "docs/PROBLEMS.md",
+];
+
 #[test]
 fn every_make_command_a_document_names_exists() {
     let targets = make_targets();
-    for document in [
-        "README.md",
-        "docs/ARCHITECTURE.md",
-        "docs/GUARANTEES.md",
-        "docs/OPERATIONS.md",
-        "docs/SECURITY.md",
-        "docs/SEMANTICS.md",
-        "docs/FAULTS.md",
-        "docs/FORWARD-AUTH.md",
-        "docs/BROWSER.md",
-        "docs/PROBLEMS.md",
-    ] {
+    for document in DOCUMENTS {
         for line in read(document).lines().filter(|line| line.trim_start().starts_with("make ")) {
             let target = line.split_whitespace().nth(1).unwrap();
             assert!(targets.iter().any(|known| known == target), "{document}: make {target}");
@@ -50,18 +53,7 @@ fn every_make_command_a_document_names_exists() {
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    for document in [
-        "README.md",
-        "docs/ARCHITECTURE.md",
-        "docs/GUARANTEES.md",
-        "docs/OPERATIONS.md",
-        "docs/SECURITY.md",
-        "docs/SEMANTICS.md",
-        "docs/FAULTS.md",
-        "docs/FORWARD-AUTH.md",
-        "docs/BROWSER.md",
-        "docs/PROBLEMS.md",
-    ] {
+    for document in DOCUMENTS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(document).parent().unwrap().to_owned();
         let text = read(document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
