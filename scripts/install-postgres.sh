@@ -13,7 +13,6 @@ set -eu
 oldest=15
 wanted=${TENURE_POSTGRES_MAJOR:-}
 
-
 case $wanted in
 *[!0-9]*) fail "TENURE_POSTGRES_MAJOR is '$wanted', but must be a number such as 15" ;;
 esac

@@ -40,7 +40,7 @@ pub use oauth::{Introspected, Redeemed, TokenGrant};
 pub use properties::Property;
 pub use rows::LiveRow;
 pub use sessions::{CheckOutcome, Looked, NewSession, Once, SignedIn, SignedInOnce, SignedOut};
-pub use sweep::{Lowered, SweepPosition, Swept};
+pub use sweep::{Lowered, SweepOutlook, SweepPosition, Swept};
 pub use users::{User, UserPatch};
 
 /// A handle to the database: a pool, and the name of the node that uses it. Cheap to clone.

@@ -31,8 +31,22 @@ pub struct Swept {
     pub reached: SweepPosition,
     /// How long until the next row is due; `None` when there is none.
     pub next_due_in: Option<std::time::Duration>,
+    /// Until when no row can become due that this one did not see coming: the next one's due instant, and half a minute at most,
+    /// because the smallest limit is a minute and what begins now cannot end sooner.
+    pub calm_until: DateTime<Utc>,
     /// Revision of the policies: when it changes, rows may have become due behind the position.
     pub revision: i64,
+}
+
+/// Whether a sweeper may go on trusting what it saw last.
+#[derive(Debug, Clone, Copy)]
+pub struct SweepOutlook {
+    /// The database's time.
+    pub now: DateTime<Utc>,
+    /// Revision of the policies.
+    pub revision: i64,
+    /// A tightened policy is still lowering due instants.
+    pub lowering: bool,
 }
 
 /// What one batch of the lowering job did.
@@ -55,7 +69,8 @@ impl Store {
             r#"/* sweep_tick */
             with context as materialized (select tenure.act_as('tenure', $4) as set)
             select s.ended as "ended!", s.rearmed as "rearmed!", s.reached_at as "reached_at!", s.reached_id as "reached_id!",
-                   (extract(epoch from s.next_due_at - tenure.now()) * 1000)::bigint as next_due_ms, s.revision as "revision!"
+                   (extract(epoch from s.next_due_at - tenure.now()) * 1000)::bigint as next_due_ms, s.revision as "revision!",
+                   least(s.next_due_at, tenure.now() + interval '30 seconds') as "calm_until!"
               from context cross join lateral tenure.sweep($1, $2, $3) s where context.set"#,
             from.at,
             from.id,
@@ -69,8 +84,20 @@ impl Store {
             rearmed: row.rearmed,
             reached: SweepPosition { at: row.reached_at, id: row.reached_id },
             next_due_in: row.next_due_ms.map(|ms| std::time::Duration::from_millis(ms.try_into().unwrap_or(0))),
+            calm_until: row.calm_until,
             revision: row.revision,
         })
+    }
+
+    /// What a sweeper asks that expects nothing: one page, however many sessions there are.
+    pub async fn sweep_outlook(&self) -> Result<SweepOutlook> {
+        Ok(sqlx::query_as!(
+            SweepOutlook,
+            r#"/* sweep_outlook */
+            select tenure.now() as "now!", sum(p.revision)::bigint as "revision!", bool_or(p.lowering_pass > 0) as "lowering!" from tenure.policies p"#
+        )
+        .fetch_one(&self.pool)
+        .await?)
     }
 
     /// One batch of the job owed after a tightened policy; `None` when nothing is owed now.

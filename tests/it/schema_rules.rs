@@ -164,7 +164,11 @@ const SUMS: &[(&str, usize, &str)] = &[
     ("src/store/keys.rs", 2, "until when a key is good; when its use was last noted"),
     ("src/store/list.rs", 2, "bounds of filters: ids of a millisecond, idle since so many minutes"),
     ("src/store/nodes.rs", 1, "when the lease of a node ends"),
-    ("src/store/sweep.rs", 3, "when transactions, idempotency keys and fenced nodes lapse, for clearing away"),
+    (
+        "src/store/sweep.rs",
+        4,
+        "when transactions, idempotency keys and fenced nodes lapse, for clearing away; how long a sweeper may be calm",
+    ),
     ("src/maintenance/sweeper.rs", 0, "durations of its own sleep only"),
     ("src/cluster/node.rs", 0, "durations of its own beat only"),
 ];

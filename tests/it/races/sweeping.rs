@@ -1,8 +1,10 @@
 //! C31, C32 and rule C4: sweepers against activity and against each other, in tasks and in processes that are killed.
 
+use chrono::TimeDelta;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::Row;
+use tenure::input::CreateSession;
 use tenure::maintenance::Sweeper;
 use tenure::session::Activity;
 use tenure::store::{Actor, CheckOutcome, Store, SweepPosition};
@@ -12,6 +14,7 @@ use super::{pid, until_waiting};
 use crate::support::{Clock, Crowd, Db, Process, rounds, settings};
 
 const DATABASE: &str = "TENURE_TEST_SWEEP";
+const SWEEPS: Actor<'static> = Actor("sweeps");
 
 /// All sessions ended, each with one row and one event.
 async fn expect_each_ended_once(db: &Db, sessions: u32) {
@@ -75,6 +78,44 @@ async fn rule_c4_five_sweeping_processes_killed_at_random_end_each_session_exact
     assert!(killed >= 3, "the sweepers were done before they could be killed");
     sweep_dry(&db.store).await;
     expect_each_ended_once(&db, sessions).await;
+}
+
+/// A sweeper that expects nothing reads one page of policies and no session; what it could not foresee wakes it all the same:
+/// time, and a limit that was tightened.
+#[tokio::test]
+async fn rule_c4_a_sweeper_at_rest_misses_nothing() {
+    let db = Db::new().await;
+    db.user("abel.tuter").await;
+    let mut sweeper = Sweeper::new(Instant::now());
+    let mut tick = async || sweeper.tick(&db.store, Instant::now()).await.unwrap();
+    let sign_in = || CreateSession { kind: "user".into(), user: Some("abel.tuter".into()), ..Default::default() };
+    let over = "select count(*) from tenure.ended_sessions";
+    db.store.create(&sign_in().validate().unwrap(), SWEEPS).await.unwrap();
+    db.advance(TimeDelta::seconds(50)).await;
+    assert!(tick().await.is_none());
+    // Nobody can read the sessions now, and it does not have to.
+    let mut connection = db.connection().await;
+    sqlx::raw_sql("begin; lock tenure.sessions in access exclusive mode").execute(&mut connection).await.unwrap();
+    assert!(tick().await.is_none());
+    sqlx::raw_sql("rollback").execute(&mut connection).await.unwrap();
+
+    // Ten seconds before the new limit, well within the half minute it meant to rest.
+    db.manager.set_property("glide.ui.session_timeout", "1", true, SWEEPS).await.unwrap();
+    assert!(tick().await.is_none(), "nothing is due yet");
+    while db.store.lower_deadlines(1_000).await.unwrap().is_some() {}
+    db.advance(TimeDelta::seconds(11)).await;
+    while tick().await.is_some() {}
+    assert_eq!(db.count(over).await, 1, "the tightened limit was slept through");
+
+    // A session that begins while it rests is met at its own deadline.
+    assert!(tick().await.is_none());
+    db.store.create(&sign_in().validate().unwrap(), SWEEPS).await.unwrap();
+    db.advance(TimeDelta::seconds(59)).await;
+    while tick().await.is_some() {}
+    assert_eq!(db.count(over).await, 1);
+    db.advance(TimeDelta::seconds(1)).await;
+    while tick().await.is_some() {}
+    assert_eq!(db.count(over).await, 2);
 }
 
 /// Activity and sweepers meet around the deadline: what a check accepted was not over, and counts.
