@@ -10,14 +10,20 @@ comment on column tenure.policies.heartbeat_seconds is 'How long the last report
 alter table tenure.oauth_tokens
     add column access_seconds   int,
     add column successor_hash   bytea,
+    add column predecessor_hash bytea,
     add column sealed_successor bytea,
     add constraint oauth_tokens_access_seconds_check   check ((type = 'refresh') = (access_seconds is not null) and access_seconds > 0),
     add constraint oauth_tokens_successor_hash_check   check ((used_at is null) = (successor_hash is null) and length(successor_hash) = 32),
+    add constraint oauth_tokens_predecessor_hash_check check (predecessor_hash is null or type = 'refresh' and length(predecessor_hash) = 32),
     add constraint oauth_tokens_sealed_successor_check check (sealed_successor is null or successor_hash is not null and length(sealed_successor) <= 64),
     add constraint oauth_tokens_used_at_check          check (used_at is null or type = 'refresh');
 comment on column tenure.oauth_tokens.access_seconds   is 'Lifespan of the access tokens issued with a refresh token, frozen at sign-in, seconds; null for access tokens.';
 comment on column tenure.oauth_tokens.successor_hash   is 'SHA-256 of the refresh token that took the place of a used one.';
-comment on column tenure.oauth_tokens.sealed_successor is 'That refresh token, encrypted under the used one, for a client that lost the answer; erased when the successor is used.';
+comment on column tenure.oauth_tokens.predecessor_hash is 'SHA-256 of the refresh token it took the place of; null for the first of a family.';
+comment on column tenure.oauth_tokens.sealed_successor is 'That refresh token, encrypted under the used one, for a client that lost the answer; erased when the successor is used, or the time for it has passed.';
+create index oauth_tokens_sealed_idx on tenure.oauth_tokens (used_at) where sealed_successor is not null;
+
+create index sessions_oauth_entity_id_idx on tenure.sessions (oauth_entity_id, id) where oauth_entity_id is not null;
 
 alter table tenure.oauth_entities
     add constraint oauth_entities_client_id_check          check (client_id ~ '^[A-Za-z0-9._~-]{1,255}$'),
@@ -212,16 +218,17 @@ $$;
 
 -- tenure.issue_tokens: a refresh token with the lifespans of its family, and the access token that goes with it.
 create function tenure.issue_tokens(p_session_id uuid, p_at timestamptz, p_refresh_hash bytea, p_refresh_life interval,
-                                    p_access_hash bytea, p_access_seconds int) returns void
+                                    p_access_hash bytea, p_access_seconds int, p_predecessor_hash bytea default null) returns void
     language sql volatile
     as $$
     /* oauth_tokens_issue */
-    insert into tenure.oauth_tokens (session_id, token_hash, type, issued_at, expires_at, access_seconds)
-    select p_session_id, p_access_hash, 'access', p_at, p_at + make_interval(secs => p_access_seconds), null::int
+    insert into tenure.oauth_tokens (session_id, token_hash, type, issued_at, expires_at, access_seconds, predecessor_hash)
+    select p_session_id, p_access_hash, 'access', p_at, p_at + make_interval(secs => p_access_seconds), null::int, null::bytea
      union all
-    select p_session_id, p_refresh_hash, 'refresh', p_at, p_at + p_refresh_life, p_access_seconds where p_refresh_hash is not null
+    select p_session_id, p_refresh_hash, 'refresh', p_at, p_at + p_refresh_life, p_access_seconds, p_predecessor_hash
+     where p_refresh_hash is not null
     $$;
-comment on function tenure.issue_tokens(uuid, timestamptz, bytea, interval, bytea, int) is
+comment on function tenure.issue_tokens(uuid, timestamptz, bytea, interval, bytea, int, bytea) is
     'Writes a fresh access token of a session and, unless its hash is null, the refresh token beside it; only sign_in and redeem_refresh_token call it.';
 
 -- tenure.sign_in: as in V6, and sessions of mobile apps: their window is frozen (M2), their first tokens are issued (M5).
@@ -307,7 +314,11 @@ declare
     v_now   timestamptz;
     v_token tenure.oauth_tokens;
 begin
-    perform from tenure.sessions s where s.id = p_session_id and s.oauth_entity_id = p_entity_id for update;
+    -- Nothing is locked for what is no token at all: anybody may present one.
+    perform from tenure.oauth_tokens t where t.session_id = p_session_id and t.token_hash = p_token_hash and t.type = 'refresh';
+    if found then
+        perform from tenure.sessions s where s.id = p_session_id and s.oauth_entity_id = p_entity_id for update;
+    end if;
     if not found then
         outcome := 'unknown';
         return;
@@ -334,16 +345,22 @@ begin
         return;
     end if;
 
-    -- oauth_tokens_forget: access tokens that expired, and all but the newest hundred.
+    -- oauth_tokens_forget: all but the newest hundred of each type, and access tokens that expired a day ago.
     delete from tenure.oauth_tokens t
+     using (select o.token_hash, row_number() over (partition by o.type order by o.issued_at desc) as place
+              from tenure.oauth_tokens o where o.session_id = p_session_id) n
      where t.session_id = p_session_id
-       and t.type = 'access'
-       and (t.expires_at <= v_now
-            or t.token_hash in (select o.token_hash from tenure.oauth_tokens o
-                                 where o.session_id = p_session_id and o.type = 'access'
-                                 order by o.issued_at desc offset 99));
+       and t.token_hash = n.token_hash
+       and (n.place >= 100 or t.type = 'access' and t.expires_at + interval '1 day' <= v_now)
+       and t.token_hash <> p_token_hash;
     access_seconds := v_token.access_seconds;
     if v_token.used_at is not null then
+        perform from tenure.oauth_tokens t
+          where t.session_id = p_session_id and t.token_hash = v_token.successor_hash and t.expires_at > v_now;
+        if not found then
+            outcome := 'expired';
+            return;
+        end if;
         outcome := 'repeated';
         sealed  := v_token.sealed_successor;
         perform tenure.issue_tokens(p_session_id, v_now, null, null, p_access_hash, access_seconds);
@@ -355,8 +372,9 @@ begin
                successor_hash   = case when t.token_hash = p_token_hash then p_refresh_hash else t.successor_hash end,
                sealed_successor = case when t.token_hash = p_token_hash then p_sealed end
          where t.session_id = p_session_id
-           and (t.token_hash = p_token_hash or t.successor_hash = p_token_hash);
-        perform tenure.issue_tokens(p_session_id, v_now, p_refresh_hash, v_token.expires_at - v_token.issued_at, p_access_hash, access_seconds);
+           and t.token_hash in (p_token_hash, v_token.predecessor_hash);
+        perform tenure.issue_tokens(p_session_id, v_now, p_refresh_hash, v_token.expires_at - v_token.issued_at, p_access_hash, access_seconds,
+                                    p_token_hash);
     end if;
     -- oauth_tokens_note
     insert into tenure.session_events (id, at, type, session_id, user_name, actor, node, details)
@@ -376,7 +394,10 @@ create function tenure.revoke_token(p_session_id uuid, p_token_hash bytea, p_ent
 declare
     v_type text;
 begin
-    perform from tenure.sessions s where s.id = p_session_id and s.oauth_entity_id = p_entity_id for update;
+    perform from tenure.oauth_tokens t where t.session_id = p_session_id and t.token_hash = p_token_hash;
+    if found then
+        perform from tenure.sessions s where s.id = p_session_id and s.oauth_entity_id = p_entity_id for update;
+    end if;
     if not found or tenure.end_due(p_session_id) then
         return null;
     end if;
@@ -500,6 +521,10 @@ begin
      limit 1;
 end
 $$;
+
+comment on column reporting.live_sessions.app_state is 'State of the mobile app: what it last reported, background once that has lapsed.';
+comment on column tenure.live.app_state             is 'State of the mobile app: what it last reported, background once that has lapsed.';
+comment on column tenure.session_facts.app_state    is 'State of the mobile app: what it last reported, background once that has lapsed.';
 
 revoke execute on all functions in schema tenure from public;
 do $$

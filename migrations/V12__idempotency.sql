@@ -68,6 +68,11 @@ begin
             returning t.type, t.expires_at - t.issued_at as life, t.access_seconds
         )
         select l.life, l.access_seconds into v_life, v_access_seconds from lost l where l.type = 'refresh' limit 1;
+        if v_life is null then
+            -- Somebody deleted them by hand: what the application says today.
+            select make_interval(secs => e.refresh_token_lifespan), e.access_token_lifespan into v_life, v_access_seconds
+              from tenure.oauth_entities e where e.name = p_oauth_entity;
+        end if;
         perform tenure.issue_tokens(session_id, v_now, p_refresh_hash, v_life, p_access_hash, v_access_seconds);
     end if;
 end
@@ -77,3 +82,5 @@ comment on function tenure.sign_in_once(uuid, bytea, bytea, text, text, bytea, b
 
 -- Who follows the events reads them by transaction: ids are made before the commit, so they say nothing of what became visible when.
 create index session_events_xid_idx on tenure.session_events (xid, id);
+
+revoke execute on all functions in schema tenure from public;

@@ -202,7 +202,9 @@ pub fn address(text: &str) -> Result<IpAddr> {
 pub fn network(text: &str) -> Result<IpNet> {
     let text = text.trim();
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.ok().filter(|network| network.prefix_len() > 0).map(|network| network.trunc()).ok_or_else(|| {
+    // Peers are known by their IPv4 address: a mapped network would never match.
+    let mapped = |network: &IpNet| matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some());
+    network.ok().filter(|network| network.prefix_len() > 0 && !mapped(network)).map(|network| network.trunc()).ok_or_else(|| {
         invalid(
             "network",
             "this is no address and no network of fewer than all addresses.",

@@ -56,7 +56,7 @@ const LEAVE_TIME: Duration = Duration::from_secs(4);
 pub struct ServeOptions {
     /// Networks of proxies whose `X-Forwarded-For` says whose request it is; none.
     pub trusted_proxies: Vec<IpNet>,
-    /// Connections at once, 10,000; further ones are closed.
+    /// Connections at once, 10,000, half of them at most from one address that is no proxy's; further ones are closed.
     pub connections: usize,
 }
 
@@ -139,7 +139,8 @@ pub async fn serve_with(
     });
     let (stopping, stopped) = oneshot::channel();
     let router = router_with(Arc::clone(&manager), &options);
-    let serving = listen::listen(listener, router, options.connections, async move {
+    let proxies = Proxies::new(options.trusted_proxies);
+    let serving = listen::listen(listener, router, options.connections, &proxies, async move {
         stop.await;
         if let Some(node) = draining.node() {
             node.drain();

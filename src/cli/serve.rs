@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use ipnet::IpNet;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -86,8 +87,24 @@ async fn node(
             std::process::exit(130);
         });
     };
-    let options = ServeOptions { trusted_proxies: args.trusted_proxies.clone(), ..ServeOptions::default() };
+    let mut options = ServeOptions { trusted_proxies: args.trusted_proxies.clone(), ..ServeOptions::default() };
+    let room = files().saturating_sub(args.connections as usize + SPARE_FILES);
+    if room < options.connections {
+        tracing::warn!(connections = room, "the limit of open files allows no more connections; raise it (ulimit -Hn)");
+        options.connections = room.max(1);
+    }
     server::serve_with(Arc::new(manager), listener, stop, options).await.map_err(Failure::Output)
+}
+
+/// Files that are neither connections of clients nor of the pool.
+const SPARE_FILES: usize = 64;
+
+/// How many files the process may open: as many as the system lets it. Without one PostgreSQL could not be reached either.
+fn files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { raised.current } else { limit.current };
+    current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
 fn start_log(json: bool) {

@@ -75,19 +75,15 @@ impl Manager {
     /// Redeems a refresh token (M5). It is no activity: the session's deadline stays.
     pub async fn redeem(&self, client: &Client, token: &str) -> Result<Redeemed> {
         let Some(token) = Presented::parse(token) else { return Ok(Redeemed::Unknown) };
-        let redeemed = self.store.redeem(&token, client.id, Actor(&client.name)).await?;
-        if matches!(redeemed, Redeemed::Reused) {
-            self.cache.forget(token.id);
-            self.barriers.hint();
-        }
-        Ok(redeemed)
+        self.store.redeem(&token, client.id, Actor(&client.name)).await
     }
 
     /// Revokes a token of a client application (RFC 7009); with a refresh token its session signs out, and no node accepts it
     /// any more when this returns.
     pub async fn revoke_token(&self, client: &Client, token: &str) -> Result<()> {
         let Some(token) = Presented::parse(token) else { return Ok(()) };
-        if self.forgetting(token.id, self.store.revoke_token(&token, client.id, Actor(&client.name))).await? {
+        // Nothing is forgotten here: mobile sessions are not remembered, and anybody may present anything.
+        if self.store.revoke_token(&token, client.id, Actor(&client.name)).await? {
             self.barrier().await;
         }
         Ok(())

@@ -172,7 +172,7 @@ impl Manager {
 
     /// Does what ends a session or its token, and forgets it here whether or not the outcome is known (C20, C22), even when the
     /// caller does not wait for it.
-    pub(super) async fn forgetting<T>(&self, id: Uuid, change: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn forgetting<T>(&self, id: Uuid, change: impl Future<Output = Result<T>>) -> Result<T> {
         let _forgotten = Forgotten { cache: &self.cache, id };
         change.await
     }

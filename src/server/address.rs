@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::App;
 use super::buckets::{Buckets, Rate};
+use super::limits::network;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -28,7 +29,8 @@ impl Proxies {
         Self { trusted, reported: Buckets::new(Rate { burst: 1, every: Duration::from_mins(1) }) }
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether an address is a proxy's whose word counts.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
@@ -55,7 +57,7 @@ impl Proxies {
         }
         if let Some(peer) = peer(request.extensions())
             && !self.trusts(peer)
-            && self.reported.take(peer, Instant::now()).is_ok()
+            && self.reported.take(network(peer), Instant::now()).is_ok()
         {
             tracing::warn!(%peer, "X-Forwarded-For of this peer is ignored: it is not one of --trusted-proxies");
         }

@@ -53,16 +53,19 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
                 "Send Content-Type: application/json.",
             ));
         }
-        let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, app)).await;
-        let bytes = match read {
-            Err(_) => return Err(Problem::new(408, "body_timeout", "The body did not arrive within 5 s.", "Send it again.")),
-            Ok(Err(BytesRejection::FailedToBufferBody(rejection))) if rejection.status().as_u16() == 413 => {
-                return Err(Problem::new(413, "body_too_large", "The body is larger than 128 KiB.", "Send less."));
-            }
-            Ok(Err(_)) => return Err(Problem::new(400, "malformed_body", "The body could not be read.", "Send it again.")),
-            Ok(Ok(bytes)) => bytes,
-        };
-        parse(&bytes).map(Self)
+        parse(&read(request, app).await?).map(Self)
+    }
+}
+
+/// The bytes of a body, within its time and size.
+pub(super) async fn read(request: Request, app: &App) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, app)).await {
+        Err(_) => Err(Problem::new(408, "body_timeout", "The body did not arrive within 5 s.", "Send it again.")),
+        Ok(Err(BytesRejection::FailedToBufferBody(rejection))) if rejection.status().as_u16() == 413 => {
+            Err(Problem::new(413, "body_too_large", "The body is larger than 128 KiB.", "Send less."))
+        }
+        Ok(Err(_)) => Err(Problem::new(400, "malformed_body", "The body could not be read.", "Send it again.")),
+        Ok(Ok(bytes)) => Ok(bytes),
     }
 }
 
@@ -83,7 +86,7 @@ fn describe(error: &serde_json::Error) -> String {
         let text: String = text.chars().take(200).collect();
         return format!("The body is not valid: {text}.");
     }
-    match (error.classify(), text.split_once(", expected ")) {
+    match (error.classify(), text.rsplit_once(", expected ")) {
         (serde_json::error::Category::Data, Some((_, expected))) => {
             format!(
                 "The body has a value of the wrong type at {place}: expected {}.",

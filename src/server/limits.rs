@@ -14,8 +14,11 @@ use crate::session::TokenHash;
 
 /// Wrong passwords from one client address: 20 at once, 10 a minute.
 const ADDRESS_LOGINS: Rate = Rate { burst: 20, every: Duration::from_secs(6) };
-/// Wrong passwords for one user: 5 at once, 5 a minute.
+/// Wrong passwords for one user from one client address: 5 at once, 5 a minute.
 const USER_LOGINS: Rate = Rate { burst: 5, every: Duration::from_secs(12) };
+/// Wrong passwords for one user from wherever: 100 at once, 100 an hour. Much more than from one address, so that nobody keeps a
+/// user out from a single place, and still nothing to guess a password with.
+const USER_LOGINS_IN_ALL: Rate = Rate { burst: 100, every: Duration::from_secs(36) };
 /// Checks of unknown tokens through one API key: 1,000 at once, 100 a second.
 const MISSES: Rate = Rate { burst: 1_000, every: Duration::from_millis(10) };
 /// Sessions started through one API key: 10,000 at once, 5,000 a second.
@@ -27,7 +30,8 @@ const BAD_KEYS: Rate = Rate { burst: 500, every: Duration::from_millis(20) };
 #[derive(Debug)]
 pub(super) struct Limits {
     address_logins: Buckets<IpAddr>,
-    user_logins: Buckets<String>,
+    user_logins: Buckets<(String, Option<IpAddr>)>,
+    user_logins_in_all: Buckets<String>,
     misses: Buckets<Uuid>,
     creates: Buckets<Uuid>,
     bad_keys: Buckets<IpAddr>,
@@ -40,6 +44,7 @@ impl Default for Limits {
         Self {
             address_logins: Buckets::new(ADDRESS_LOGINS),
             user_logins: Buckets::new(USER_LOGINS),
+            user_logins_in_all: Buckets::new(USER_LOGINS_IN_ALL),
             misses: Buckets::new(MISSES),
             creates: Buckets::new(CREATES),
             bad_keys: Buckets::new(BAD_KEYS),
@@ -52,19 +57,27 @@ impl Limits {
     /// Counts an attempt to sign in by password as a failed one, until [`Limits::excuse`] says otherwise: many at once must not
     /// all pass before the first has failed.
     pub(super) fn attempt(&self, address: Option<IpAddr>, user: &str, now: Instant) -> Result<(), Problem> {
-        let user = user.to_lowercase();
-        self.user_logins.take(user.clone(), now).map_err(|wait| refused("login_user", "sign-in attempts for this user", wait))?;
-        let Some(address) = address.map(network) else { return Ok(()) };
+        let (user, address) = (user.to_lowercase(), address.map(network));
+        let of_user = |wait| refused("login_user", "sign-in attempts for this user", wait);
+        self.user_logins.take((user.clone(), address), now).map_err(of_user)?;
+        self.user_logins_in_all.take(user.clone(), now).map_err(|wait| {
+            self.user_logins.give_back((user.clone(), address), now);
+            of_user(wait)
+        })?;
+        let Some(address) = address else { return Ok(()) };
         self.address_logins.take(address, now).map_err(|wait| {
-            self.user_logins.give_back(user, now);
+            self.user_logins.give_back((user.clone(), Some(address)), now);
+            self.user_logins_in_all.give_back(user, now);
             refused("login_address", "sign-in attempts from this address", wait)
         })
     }
 
     /// The attempt did not fail for its password.
     pub(super) fn excuse(&self, address: Option<IpAddr>, user: &str, now: Instant) {
-        self.user_logins.give_back(user.to_lowercase(), now);
-        if let Some(address) = address.map(network) {
+        let (user, address) = (user.to_lowercase(), address.map(network));
+        self.user_logins.give_back((user.clone(), address), now);
+        self.user_logins_in_all.give_back(user, now);
+        if let Some(address) = address {
             self.address_logins.give_back(address, now);
         }
     }
@@ -113,7 +126,7 @@ fn refused(limit: &'static str, what: &str, wait: Duration) -> Problem {
 }
 
 /// Who is counted together: an IPv4 address, and the /64 network of an IPv6 one, which is what one customer gets.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => {
@@ -136,9 +149,13 @@ mod tests {
         let limits = Limits::default();
         let start = Instant::now();
         assert_eq!(attempts(&limits, "203.0.113.1", "abel.tuter", start), 5);
-        assert_eq!(attempts(&limits, "203.0.113.2", "ABEL.Tuter", start), 0);
-        assert_eq!(attempts(&limits, "203.0.113.2", "abel.tuter", start + Duration::from_secs(12)), 1);
-        assert_eq!(attempts(&limits, "203.0.113.2", "abel.tuter", start + Duration::from_secs(72)), 5, "five a minute");
+        assert_eq!(attempts(&limits, "203.0.113.1", "ABEL.Tuter", start), 0);
+        assert_eq!(attempts(&limits, "203.0.113.1", "abel.tuter", start + Duration::from_secs(12)), 1);
+        assert_eq!(attempts(&limits, "203.0.113.1", "abel.tuter", start + Duration::from_secs(72)), 5, "five a minute");
+        // Somebody who keeps guessing does not keep the user out elsewhere; many who do share a hundred.
+        assert_eq!(attempts(&limits, "203.0.113.2", "abel.tuter", start), 5);
+        let elsewhere = (3..100).map(|n| attempts(&limits, &format!("203.0.113.{n}"), "abel.tuter", start)).sum::<usize>();
+        assert!((80..=95).contains(&elsewhere), "{elsewhere}");
     }
 
     #[test]

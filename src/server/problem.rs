@@ -68,6 +68,16 @@ impl Problem {
         Self::new(503, "unavailable", "The store cannot know now: PostgreSQL is unavailable.", "Ask again in a second.")
     }
 
+    /// HTTP status.
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What happened, and what to do.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A token that this store does not know: one answer for every string (E3).
     pub(super) fn unknown_token() -> Self {
         Self::new(401, "unknown_token", "The token is not one of a live or retained session.", "Sign in again.")
@@ -146,7 +156,7 @@ impl From<Box<Over>> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let retry_after = self.retry_after;
         let authenticate = (self.code == "invalid_api_key").then_some("Bearer");
         let told = [(REASON, self.reason.map(EndReason::as_str)), (ACTION, self.action.map(Action::as_str))];

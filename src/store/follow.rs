@@ -36,7 +36,7 @@ impl FromStr for EventPosition {
         let (timeline, xid) = text.split_once('-').filter(|(timeline, _)| timeline.len() == 8).ok_or(())?;
         let position = Self { timeline: u32::from_str_radix(timeline, 16).map_err(drop)?, xid: xid.parse().map_err(drop)? };
         // Only as it is written: no sign, no zero in front.
-        if position.to_string() == text { Ok(position) } else { Err(()) }
+        if position.xid > 0 && position.to_string() == text { Ok(position) } else { Err(()) }
     }
 }
 
@@ -126,6 +126,7 @@ impl Store {
             select left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) <> $2
                 or exists (select from tenure.session_events e
                             where e.xid >= pg_snapshot_xmin($1::text::pg_snapshot)
+                              and e.xid < pg_snapshot_xmax(pg_current_snapshot())
                               and not pg_visible_in_snapshot(e.xid, $1::text::pg_snapshot)) as "news!""#,
             seen.text,
             timeline

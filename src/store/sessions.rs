@@ -327,14 +327,19 @@ impl Store {
         activity: Option<Activity>,
         actor: Actor<'_>,
     ) -> Result<Option<CheckOutcome>> {
-        if let Some(row) = row {
-            let mut expired = false;
-            if !token.hash.matches(row.token_hash()) {
-                match self.access_token_lives(token).await? {
-                    Some(lives) => expired = !lives,
-                    None => return Ok(Some(CheckOutcome::Unknown)),
+        let mut expired = false;
+        let row = match row {
+            // Neither its own token nor an access token: if the session ended just now, it may have been one.
+            Some(row) if !token.hash.matches(row.token_hash()) => match self.access_token_lives(token).await? {
+                Some(lives) => {
+                    expired = !lives;
+                    Some(row)
                 }
-            }
+                None => None,
+            },
+            row => row,
+        };
+        if let Some(row) = row {
             let (session, policy, now) = row.into_domain()?;
             if session.ended.is_some() {
                 self.end_due(token.id, actor).await?;

@@ -134,6 +134,13 @@ impl Store {
         .execute(&self.pool)
         .await?;
         sqlx::query!(
+            "/* oauth_tokens_unseal */
+            update tenure.oauth_tokens t set sealed_successor = null
+             where t.sealed_successor is not null and t.used_at < (select tenure.now()) - interval '10 seconds'"
+        )
+        .execute(&self.pool)
+        .await?;
+        sqlx::query!(
             // A minute longer than they count: a lapsed row may stand for a close that came before its opening was written.
             "/* transaction_lapse */ delete from tenure.transactions t where t.started_at < (select tenure.now()) - interval '11 minutes'"
         )
@@ -141,7 +148,10 @@ impl Store {
         .await?;
         sqlx::query!(
             "/* idempotency_prune */
-            delete from tenure.idempotency_keys k where k.created_at <= (select tenure.now()) - interval '24 hours'"
+            delete from tenure.idempotency_keys k
+             where (k.api_key_id, k.key_hash) in (select o.api_key_id, o.key_hash from tenure.idempotency_keys o
+                                                   where o.created_at <= (select tenure.now()) - interval '24 hours'
+                                                   order by o.created_at limit 100000)"
         )
         .execute(&self.pool)
         .await?;

@@ -117,15 +117,23 @@ pub(super) async fn sign_in(
         attributes: None,
     };
     let created = passwords::proved(&app, log_in, ACTOR).await?;
-    if let Ok(Json(checked)) = check(&app, &before, Activity::Passive).await {
-        let left = app.manager.sign_out(checked.session.id, ACTOR).await?;
-        if let Some((guest, _)) = left.guest {
-            app.manager.terminate(guest.id, false, ACTOR).await?;
-        }
+    if let Err(error) = end_before(&app, &before).await {
+        // The new session is there, and its cookie has to reach the browser.
+        tracing::warn!(%error, "the session before a sign-in could not be ended; it runs out by itself");
     }
     let set = cookie::issue(&created.session, &created.token);
     let body = Json(SignedIn { session: created.session.without_place() });
     Ok((StatusCode::CREATED, [(SET_COOKIE, set)], body).into_response())
+}
+
+/// Ends what the cookie held before, and leaves no guest behind.
+async fn end_before(app: &App, token: &str) -> crate::Result<()> {
+    let Ok(Json(checked)) = check(app, token, Activity::Passive).await else { return Ok(()) };
+    let left = app.manager.sign_out(checked.session.id, ACTOR).await?;
+    if let Some((guest, _)) = left.guest {
+        app.manager.terminate(guest.id, false, ACTOR).await?;
+    }
+    Ok(())
 }
 
 /// A session that was signed out and the guest session in its place; its token is in the cookie.

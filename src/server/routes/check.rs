@@ -11,7 +11,7 @@ use super::super::extract::Body;
 use super::super::problem::Problem;
 use crate::input;
 use crate::manager::{CheckOptions, Checked, Verdict};
-use crate::session::{Activity, SessionToken};
+use crate::session::{Activity, Presented};
 
 /// What is checked.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -40,14 +40,15 @@ pub(super) async fn check(
     let options =
         CheckOptions { strict: request.strict.unwrap_or(false), open_transaction: request.transaction.unwrap_or(false) };
     // What memory knows is answered whatever happens; a flood of tokens that nobody knows must not keep PostgreSQL busy.
+    let is_formed = Presented::parse(&request.token).is_some();
     if let Err(problem) = app.limits.may_miss(caller.key_id(), Instant::now())
-        && SessionToken::parse(&request.token).is_some()
+        && is_formed
         && app.manager.check_now(&request.token, Some(Activity::Passive)).is_none()
     {
         return Err(problem);
     }
     let verdict = app.manager.check(&request.token, activity, options, caller.actor()).await?;
-    if matches!(verdict, Verdict::Unknown) && SessionToken::parse(&request.token).is_some() {
+    if matches!(verdict, Verdict::Unknown) && is_formed {
         app.limits.missed(caller.key_id(), Instant::now());
     }
     answer(verdict)

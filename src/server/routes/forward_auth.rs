@@ -14,7 +14,7 @@ use super::super::problem::Problem;
 use super::super::{App, AppState};
 use super::check::answer;
 use crate::input;
-use crate::manager::CheckOptions;
+use crate::manager::{CheckOptions, Verdict};
 use crate::session::{Activity, Kind};
 use crate::store::Actor;
 
@@ -75,9 +75,13 @@ async fn pass(app: &App, token: &str, route: &RouteQuery, headers: &HeaderMap) -
     let kinds =
         route.kind.as_deref().map(|words| words.split(',').map(input::kind).collect::<crate::Result<Vec<_>>>()).transpose()?;
     let activity = activity(route.activity.as_deref(), headers)?;
-    let session = answer(app.manager.check(token, activity, CheckOptions::default(), ACTOR).await?)?.0.session;
-    if kinds.is_some_and(|kinds| !kinds.contains(&session.kind)) {
-        return Err(match session.kind {
+    let check = async |activity| app.manager.check(token, activity, CheckOptions::default(), ACTOR).await;
+    // Looked at first: who does not pass has done nothing that counts.
+    if let Some(kinds) = kinds
+        && let Verdict::Live(checked) = check(Some(Activity::Passive)).await?
+        && !kinds.contains(&checked.session.kind)
+    {
+        return Err(match checked.session.kind {
             Kind::Guest => Problem::sign_in_required(),
             kind => Problem::new(
                 403,
@@ -87,6 +91,7 @@ async fn pass(app: &App, token: &str, route: &RouteQuery, headers: &HeaderMap) -
             ),
         });
     }
+    let session = answer(check(activity).await?)?.0.session;
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::internal());
     let user = session.user.as_deref().map(encoded).unwrap_or_default();
     Ok([(USER, value(&user)?), (SESSION, value(&session.id.to_string())?), (KIND, value(session.kind.as_str())?)].into_response())
@@ -102,6 +107,15 @@ fn activity(strongest: Option<&str>, headers: &HeaderMap) -> Result<Option<Activ
         }
         (said, None) => said.map(|word| input::activity(word.to_str().unwrap_or_default())).transpose()?,
     };
+    // What a mobile app is doing says the app itself, to the application: here it would be stronger than its own default.
+    if let Some(state) = said.filter(|said| matches!(said, Activity::Foreground | Activity::Task | Activity::Background)) {
+        return Err(Problem::new(
+            422,
+            "invalid_field",
+            &format!("X-Tenure-Activity: {state} is not one of user, ajax, chat_poll, auto_refresh, passive."),
+            "Mobile apps report their state with POST /v1/sessions/{id}/app-state.",
+        ));
+    }
     let strongest = strongest.map(input::activity).transpose()?;
     Ok(match (strongest, said) {
         (Some(strongest), Some(said)) => Some(strongest.weaker(said)),

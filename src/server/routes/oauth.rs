@@ -58,7 +58,7 @@ impl From<TokenGrant> for Tokens {
 
 /// Redeems a refresh token for a new access token and the refresh token's successor.
 #[utoipa::path(post, operation_id = "redeem_token", path = "/oauth/token", security(()), request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"), responses(
-    (status = 200, body = Tokens), (status = 400, body = OauthError), (status = 401, body = OauthError), (status = 500, body = OauthError), (status = 503, body = OauthError)))]
+    (status = 200, body = Tokens), (status = 400, body = OauthError), (status = 401, body = OauthError), (status = 408, body = OauthError), (status = 413, body = OauthError), (status = 500, body = OauthError), (status = 503, body = OauthError)))]
 pub(super) async fn token(
     State(app): AppState,
     parts: Parts,
@@ -110,7 +110,7 @@ impl TokenQuestion {
 
 /// Revokes a token: an access token alone; with a refresh token the whole session signs out.
 #[utoipa::path(post, operation_id = "revoke_token", path = "/oauth/revoke", security(()), request_body(content = TokenQuestion, content_type = "application/x-www-form-urlencoded"), responses(
-    (status = 200, description = "Revoked, or not a token of this client"), (status = 400, body = OauthError), (status = 401, body = OauthError), (status = 500, body = OauthError), (status = 503, body = OauthError)))]
+    (status = 200, description = "Revoked, or not a token of this client"), (status = 400, body = OauthError), (status = 401, body = OauthError), (status = 408, body = OauthError), (status = 413, body = OauthError), (status = 500, body = OauthError), (status = 503, body = OauthError)))]
 pub(super) async fn revoke(State(app): AppState, parts: Parts, Form(request): Form<TokenQuestion>) -> Result<(), OauthError> {
     let client = client::authenticate(&app, &parts, &request.credentials).await?;
     app.manager.revoke_token(&client, request.token()?).await?;
@@ -151,7 +151,7 @@ pub(in crate::server) struct Introspection {
     (status = 401, description = "invalid_client, or invalid_api_key", content((OauthError = "application/json"), (Problem = "application/problem+json"))),
     (status = 403, description = "role_not_allowed", body = Problem, content_type = "application/problem+json"),
     (status = 429, description = "too_many_requests", body = Problem, content_type = "application/problem+json"),
-    (status = 500, body = OauthError), (status = 503, content((OauthError = "application/json"), (Problem = "application/problem+json")))))]
+    (status = 408, body = OauthError), (status = 413, body = OauthError), (status = 500, body = OauthError), (status = 503, content((OauthError = "application/json"), (Problem = "application/problem+json")))))]
 pub(super) async fn introspect(
     State(app): AppState,
     mut parts: Parts,

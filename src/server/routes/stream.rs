@@ -89,7 +89,8 @@ async fn tell<C: Callers>(
             let mut next = pin!(following.next());
             loop {
                 tokio::select! {
-                    told = &mut next => break told,
+                    // The look first: a backlog must not keep a revoked key's stream going.
+                    biased;
                     () = client.closed() => return,
                     _ = look.tick() => {
                         let draining = app.manager.node().is_some_and(|node| node.is_draining());
@@ -103,6 +104,7 @@ async fn tell<C: Callers>(
                             spoken = Instant::now();
                         }
                     }
+                    told = &mut next => break told,
                 }
             }
         };

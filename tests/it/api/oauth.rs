@@ -172,7 +172,7 @@ async fn input_071_to_074_oauth() {
         "invalid_request",
     );
     let large = form(&api, "/oauth/token", &[("grant_type", &"x".repeat(200 << 10))]);
-    refused(&send(large).await, 400, "invalid_request");
+    refused(&send(large).await, 413, "invalid_request");
     assert_eq!(api.db.count("select count(*) from tenure.session_events").await, before, "something was changed");
     send(form(&api, "/oauth/token", &base)).await.expect(200);
 }

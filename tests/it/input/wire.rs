@@ -271,3 +271,22 @@ async fn input_033_client_gone_in_the_middle() {
     assert!(!metrics.contains(r#"route="/v1/sessions",method="POST",status="500""#), "{metrics}");
     assert!(!metrics.contains(SECRET));
 }
+
+/// A client that asks and asks and reads nothing is left, and what was made for it goes.
+#[tokio::test]
+async fn input_012_answers_do_not_stay_unread() {
+    let api = Api::start().await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2_048).unwrap();
+    let mut deaf = socket.connect(api.node.url.trim_start_matches("http://").parse().unwrap()).await.unwrap();
+    let request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
+    // The server stops reading once it cannot write; it ends the connection when nothing was taken for twenty seconds.
+    let sent = timeout(Duration::from_mins(1), async {
+        loop {
+            if deaf.write_all(request).await.is_err() {
+                return;
+            }
+        }
+    });
+    sent.await.expect("the connection was ended");
+}

@@ -267,7 +267,7 @@ async fn rule_m5_refresh_tokens_rotate() {
     assert_eq!(second.expires_in, 600, "lifespans are those of the sign-in");
     assert_ne!(second.refresh.reveal(), first.refresh.reveal());
     assert_eq!(view(&db, &session).await.last_activity_at, t("09:00"), "a refresh is no activity");
-    let expiry = "select string_agg(to_char(expires_at at time zone 'UTC', 'HH24:MI'), ' ' order by type) from tenure.oauth_tokens where used_at is null";
+    let expiry = "select string_agg(to_char(expires_at at time zone 'UTC', 'HH24:MI'), ' ' order by type) from tenure.oauth_tokens where used_at is null and expires_at > tenure.now()";
     assert_eq!(text(&db, expiry).await, "09:40 10:30");
 
     // Within the grace and while its successor is unused, the used one gives the same successor and a fresh access token.
@@ -285,6 +285,32 @@ async fn rule_m5_refresh_tokens_rotate() {
     assert_eq!(ending(&db, &session).await.0, REUSED);
     assert!(matches!(redeem(&db, third.refresh.reveal()).await, Redeemed::Ended(reason) if reason.as_str() == REUSED));
     assert_eq!(view(&db, &session).await.ended_by.as_deref(), Some("tenure"));
+}
+
+/// What is kept of a family is bounded: its newest hundred tokens of each type. An access token that expired is known as such for a
+/// day, so that a late request after a refresh is not told that it is signed out.
+#[tokio::test]
+async fn rule_m5_a_family_stays_small_and_an_expired_token_stays_known() {
+    let db = stopped().await;
+    mobile_app(&db, 60, 86_400).await;
+    let (session, first) = signed_in(&db).await;
+    at(&db, "09:02").await;
+    let mut newest = granted(&db, first.refresh.reveal()).await;
+    assert!(matches!(check_by(&db, first.access.reveal(), None).await, Verdict::TokenExpired));
+    let second = newest.refresh.reveal().to_owned();
+    for round in 0..250 {
+        at(&db, &format!("09:02:{:02}.{round:03}", round / 10)).await;
+        newest = granted(&db, newest.refresh.reveal()).await;
+    }
+    let most = "select max(n) from (select count(*) as n from tenure.oauth_tokens group by type) t";
+    assert!(db.count(most).await <= 101, "{}", db.count(most).await);
+    // One from before the hundred is no longer told from a stranger's; a younger one still is a replay.
+    assert!(matches!(redeem(&db, &second).await, Redeemed::Unknown));
+    let used = newest.refresh.reveal().to_owned();
+    granted(&db, &used).await;
+    at(&db, "09:10").await;
+    assert!(matches!(redeem(&db, &used).await, Redeemed::Reused));
+    assert_eq!(ending(&db, &session).await.0, REUSED);
 }
 
 #[tokio::test]

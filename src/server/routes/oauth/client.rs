@@ -1,5 +1,6 @@
 //! Which client application asks, and its form.
 
+use axum::body::Body;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::AUTHORIZATION;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::super::super::App;
+use super::super::super::extract::read;
 use super::error::OauthError;
 use crate::store::Client;
 
@@ -24,7 +26,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Form<T> {
         if request.uri().query().is_some_and(|query| !query.is_empty()) {
             return Err(OauthError::invalid_request("Send every parameter in the body, none in the URL."));
         }
-        match axum::Form::<T>::from_request(request, app).await {
+        let (parts, body) = request.into_parts();
+        let head = Request::from_parts(parts.clone(), Body::empty());
+        let bytes = read(Request::from_parts(parts, body), app).await?;
+        match axum::Form::<T>::from_request(head.map(|_| Body::from(bytes)), app).await {
             Ok(axum::Form(form)) => Ok(Self(form)),
             Err(FormRejection::InvalidFormContentType(_)) => {
                 Err(OauthError::invalid_request("Send Content-Type: application/x-www-form-urlencoded."))

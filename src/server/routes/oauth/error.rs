@@ -4,6 +4,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::super::super::problem::Problem;
+
 /// An error answer of the OAuth endpoints.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::server) struct OauthError {
@@ -32,6 +34,14 @@ impl OauthError {
             error_description: "The client is not known, or did not prove who it is.".to_owned(),
             status: StatusCode::UNAUTHORIZED,
         }
+    }
+}
+
+/// A body that was too slow or too large.
+impl From<Problem> for OauthError {
+    fn from(problem: Problem) -> Self {
+        let status = problem.status();
+        Self { status, ..Self::invalid_request(problem.detail()) }
     }
 }
 
