@@ -55,7 +55,7 @@
     }
   };
 
-  // While the dialog shows it counts each second, and asks now and then: others may have moved the end.
+  // The dialog counts each second and asks now and then: others may have moved the end.
   const tick = () => (prompting && Date.now() < end && Date.now() - asked < 10000 ? show() : ask());
 
   const ask = async (path = 'session', method, body) => {
@@ -97,16 +97,17 @@
 
   // A page that never had a session, such as the sign-in page, is left alone.
   const over = (problem) => {
-    if (!live) return;
+    if (!live) return false;
     forget();
     share({ over: true });
-    if (!document.dispatchEvent(new CustomEvent('tenure:ended', { detail: problem, cancelable: true }))) return;
+    if (!document.dispatchEvent(new CustomEvent('tenure:ended', { detail: problem, cancelable: true }))) return false;
     const signIn = () => location.assign(login(problem));
     const action = problem.action || 'redirect_to_login';
     if (action === 'redirect_to_login') signIn();
     if (action === 'prompt_to_continue') {
       dialog('tenure-ended', ended, [[say('signIn', 'Sign in'), signIn], close]).text(say('endedText', 'What you did last was not done. Sign in to go on.'));
     }
+    return true;
   };
 
   const forget = () => {
@@ -116,7 +117,7 @@
     show();
   };
 
-  // Asks "continue?" and waits for a sign-in in a pop-up; true when the same user is back.
+  // Asks "continue?", waits for a sign-in in a pop-up; true when the same user is back.
   const resumed = (problem, user) => new Promise((resolve) => {
     const wait = async () => {
       const popup = window.open(login(problem), 'tenure-login', 'popup,width=480,height=640');
@@ -137,7 +138,7 @@
       () => chosen || resolve(false)).text(say('continueText', 'Sign in to go on? What you did last is then sent again.'));
   });
 
-  // A dialog of text and buttons; all styling is the page's, by class.
+  // Text and buttons; styled by class.
   const dialog = (kind, title, buttons, closed) => {
     const element = document.createElement('dialog');
     const add = (tag, name, text) => {
@@ -165,7 +166,7 @@
     return { text: (words) => { text.textContent = words; }, close: () => element.close() };
   };
 
-  // fetch for what a page does by itself: marked as ajax, an ended session answered as the store says.
+  // fetch for what a page does by itself, marked as ajax.
   const marked = async (input, options) => {
     const request = new Request(input, options);
     if (new URL(request.url).origin !== location.origin) return fetch(request);
@@ -173,11 +174,12 @@
     const answer = await fetch(request.clone());
     if (answer.status !== 401) return answer;
     let problem = { action: answer.headers.get('X-Tenure-Action'), reason: answer.headers.get('X-Tenure-Reason') };
-    if (!problem.action) problem = await answer.clone().json().catch(() => ({}));
+    const type = answer.headers.get('Content-Type') || '';
+    if (!problem.action && type.includes('problem')) problem = await answer.clone().json().catch(() => ({}));
     if (!problem.action) return answer;
     const user = live && live.session.user;
-    over(problem);
-    return problem.action === 'resubmit_after_login' && user && await resumed(problem, user) ? fetch(request) : answer;
+    return over(problem) && problem.action === 'resubmit_after_login' && user && await resumed(problem, user)
+      ? fetch(request) : answer;
   };
 
   const signOut = async () => {
@@ -187,7 +189,7 @@
     return left;
   };
 
-  if (channel) channel.onmessage = ({ data: { state, at } }) => (state ? learn(state, at) : ask());
+  if (channel) channel.onmessage = ({ data: { state, at } }) => (state ? learn(state, at) : live && ask());
   document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && ask());
   window.Tenure = {
     ask: () => ask(), extend, signOut, fetch: marked,
