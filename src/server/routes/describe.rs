@@ -172,7 +172,7 @@ fn shape(path: &str, name: &str) -> Option<Value> {
         "channel" => json!({"type": "string", "enum": ["login", "email", "integration"], "default": "login"}),
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": 500, "default": 50}),
         "Idempotency-Key" => json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}),
-        "Last-Event-ID" => json!({"type": "string", "pattern": "^([0-9A-F]{8}-(0|[1-9][0-9]{0,18}))?$"}),
+        "Last-Event-ID" => json!({"type": "string", "pattern": "^([0-9A-F]{8}-[1-9][0-9]{0,18})?$"}),
         _ => return None,
     })
 }
