@@ -207,6 +207,7 @@ async fn a_route_may_be_closed_to_guests_and_other_kinds() {
     assert_eq!(refused.header("x-tenure-user"), None);
     // Who does not pass did nothing that counts.
     let at = async || api.db.count("select sum(extract(epoch from anchor_at))::bigint from tenure.sessions").await;
+    api.node.manager.flush().await.unwrap();
     let before = at().await;
     api.db.advance(chrono::TimeDelta::seconds(60)).await;
     with_cookie(&api, "/v1/auth?kind=user", &guest).await.refused(401, "sign_in_required");
