@@ -98,7 +98,7 @@ async fn run(options: &Options) -> Result<Vec<Violation>, Failure> {
     for fault in &faults {
         println!("  {fault}");
     }
-    let (postgres, key) = Postgres::start().await?;
+    let (postgres, key) = Postgres::start("chaos").await?;
     let offset = postgres.clock_offset().await?;
     let mut places = Vec::new();
     for number in 0..options.nodes {

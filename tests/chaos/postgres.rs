@@ -45,17 +45,17 @@ pub struct Aged {
 }
 
 impl Postgres {
-    /// A new cluster, migrated; and an API key.
-    pub async fn start() -> Result<(Self, String), Failure> {
-        let folder = std::env::temp_dir().join(format!("tenure-chaos-{}", std::process::id()));
-        let embedded = Embedded::start(&folder, &|said| eprintln!("chaos: {said}")).await?;
+    /// A new cluster in a folder named after the run, migrated; and an API key.
+    pub async fn start(name: &str) -> Result<(Self, String), Failure> {
+        let folder = std::env::temp_dir().join(format!("tenure-{name}-{}", std::process::id()));
+        let embedded = Embedded::start(&folder, &|said| eprintln!("{name}: {said}")).await?;
         let url = embedded.url();
         let this = Self { folder, embedded: tokio::sync::Mutex::new(Some(embedded)), url };
         let settings =
             ConnectSettings { url: this.url.clone(), connections: 2, node: None, allow_plaintext: true, allow_lossy: false };
         tenure::store::migrate(&settings, &|_| {}).await?;
         let store = Store::connect(&settings).await?;
-        let (_, key) = store.create_key("chaos", Role::Admin, Actor("chaos")).await?;
+        let (_, key) = store.create_key(name, Role::Admin, Actor(name)).await?;
         store.close().await;
         Ok((this, key.reveal().to_owned()))
     }
