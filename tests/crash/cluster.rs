@@ -110,13 +110,11 @@ impl Cluster {
         Door { client: self.client.clone(), key: self.key.clone(), address }
     }
 
-    /// Kills.
+    /// Kills. PostgreSQL is started again at once, a node by [`Cluster::mend`].
     pub async fn kill(&mut self, victim: Victim) {
         let way = match victim {
             Victim::Node(number) => {
-                let mut node = self.nodes[number].take().unwrap();
-                node.process.kill().unwrap();
-                node.process.wait().unwrap();
+                self.nodes[number] = None;
                 return;
             }
             Victim::Postmaster => 0,
@@ -126,7 +124,7 @@ impl Cluster {
         self.postgres.crash(way, Duration::ZERO).await.unwrap();
     }
 
-    /// Starts what was killed.
+    /// Starts the node that was killed.
     pub fn mend(&mut self) {
         for (number, node) in self.nodes.iter_mut().enumerate() {
             if node.is_none() {

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::postgres::Postgres;
@@ -43,25 +44,19 @@ impl Facts {
         let astray =
             "select p.kind from tenure.policies p join tenure.resolved_policies(tenure.property_rows()) r on r.kind = p.kind
                        where not to_jsonb(p) @> to_jsonb(r)";
-        let rows = async |connection: &mut PgConnection, sql: &'static str| sqlx::query(sql).fetch_all(connection).await.unwrap();
-        let pairs = |rows: Vec<sqlx::postgres::PgRow>| rows.into_iter().map(|row| (row.get(0), row.get(1))).collect();
+        let attributes: Vec<(Uuid,)> = rows(&mut reading, "select session_id from tenure.session_attributes").await;
+        let events: Vec<(Uuid, String, i64)> = rows(&mut reading, event).await;
+        let users: Vec<(String, bool, i64)> = rows(&mut reading, user).await;
+        let astray: Vec<(String,)> = rows(&mut reading, astray).await;
         Self {
-            live: pairs(rows(&mut reading, live).await),
-            ended: pairs(rows(&mut reading, "select id, end_reason from tenure.ended_sessions").await),
-            attributes: rows(&mut reading, "select session_id from tenure.session_attributes")
-                .await
-                .iter()
-                .map(|row| row.get(0))
-                .collect(),
-            events: rows(&mut reading, event).await.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect(),
-            users: rows(&mut reading, user).await.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect(),
-            properties: rows(&mut reading, "select name, value from tenure.properties")
-                .await
-                .iter()
-                .map(|row| (row.get(0), row.get(1)))
-                .collect(),
-            settings: rows(&mut reading, setting).await.iter().map(|row| (row.get(0), row.get(1))).collect(),
-            astray: rows(&mut reading, astray).await.iter().map(|row| row.get(0)).collect(),
+            live: rows(&mut reading, live).await.into_iter().collect(),
+            ended: rows(&mut reading, "select id, end_reason from tenure.ended_sessions").await.into_iter().collect(),
+            attributes: attributes.into_iter().map(|(id,)| id).collect(),
+            events: events.into_iter().map(|(id, kind, count)| ((id, kind), count)).collect(),
+            users: users.into_iter().map(|(name, locked_out, count)| (name, (locked_out, count))).collect(),
+            properties: rows(&mut reading, "select name, value from tenure.properties").await.into_iter().collect(),
+            settings: rows(&mut reading, setting).await,
+            astray: astray.into_iter().map(|(kind,)| kind).collect(),
         }
     }
 
@@ -69,4 +64,11 @@ impl Facts {
     pub fn count(&self, id: Uuid, kind: &str) -> i64 {
         self.events.get(&(id, kind.to_owned())).copied().unwrap_or(0)
     }
+}
+
+async fn rows<T>(connection: &mut PgConnection, sql: &'static str) -> Vec<T>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    sqlx::query_as(sql).fetch_all(connection).await.unwrap()
 }

@@ -42,14 +42,14 @@ impl Crew {
         Self { journals: (0..WORKERS).map(journal).collect() }
     }
 
-    /// Lets them work, each at a node of its own.
+    /// Lets them work, spread over the nodes.
     pub fn begin(&mut self, cluster: &Cluster, random: &mut StdRng) -> Going {
         let over = Arc::new(AtomicBool::new(false));
-        let work = |(number, journal): (usize, Journal)| {
-            let asking = Asking { door: cluster.door(number % NODES), random: StdRng::seed_from_u64(random.random()) };
-            tokio::spawn(asking.work(journal, Arc::clone(&over)))
+        let begin = |(number, journal): (usize, Journal)| {
+            let random = StdRng::seed_from_u64(random.random());
+            tokio::spawn(work(cluster.door(number % NODES), random, journal, Arc::clone(&over)))
         };
-        let workers = self.journals.drain(..).enumerate().map(work).collect();
+        let workers = self.journals.drain(..).enumerate().map(begin).collect();
         Going { over, workers }
     }
 
@@ -63,8 +63,7 @@ impl Crew {
         let mut odd = Vec::new();
         for (number, journal) in self.journals.iter_mut().enumerate() {
             if matches!(journal.unanswered, Some(Operation::Create(_))) {
-                let asking = Asking { door: cluster.door((number + 1) % NODES), random: StdRng::seed_from_u64(0) };
-                odd.extend(asking.ask(journal).await);
+                odd.extend(ask(&cluster.door((number + 1) % NODES), journal).await);
                 if journal.unanswered.is_some() {
                     odd.push(format!("{}: a repeated sign-in was not answered", journal.user));
                 }
@@ -110,80 +109,72 @@ impl Going {
     }
 }
 
-/// One worker at one node.
-struct Asking {
-    door: Door,
-    random: StdRng,
+/// Asks for one thing after another until somebody says stop, or one is not answered.
+async fn work(door: Door, mut random: StdRng, mut journal: Journal, over: Arc<AtomicBool>) -> (Journal, Option<String>) {
+    while !over.load(Ordering::Relaxed) {
+        journal.unanswered = Some(next(&journal, &mut random));
+        let odd = ask(&door, &mut journal).await;
+        if odd.is_some() || journal.unanswered.is_some() {
+            return (journal, odd);
+        }
+    }
+    (journal, None)
 }
 
-impl Asking {
-    /// Asks for one thing after another until somebody says stop, or one is not answered.
-    async fn work(mut self, mut journal: Journal, over: Arc<AtomicBool>) -> (Journal, Option<String>) {
-        while !over.load(Ordering::Relaxed) {
-            journal.unanswered = Some(self.next(&journal));
-            let odd = self.ask(&mut journal).await;
-            if odd.is_some() || journal.unanswered.is_some() {
-                return (journal, odd);
-            }
-        }
-        (journal, None)
+fn next(journal: &Journal, random: &mut StdRng) -> Operation {
+    if journal.locked_out {
+        return Operation::Unlock;
     }
-
-    fn next(&mut self, journal: &Journal) -> Operation {
-        if journal.locked_out {
-            return Operation::Unlock;
+    let live = journal.live();
+    match random.random_range(0..20) {
+        0 | 1 if !live.is_empty() => Operation::LockOut,
+        2..8 if !live.is_empty() => Operation::Terminate(live[random.random_range(0..live.len())]),
+        8..11 if journal.property.is_some() => {
+            let last = journal.values.last().and_then(|value| value.parse().ok()).unwrap_or(15);
+            Operation::Set((last % 30 + 1).to_string())
         }
-        let live = journal.live();
-        match self.random.random_range(0..20) {
-            0 | 1 if !live.is_empty() => Operation::LockOut,
-            2..8 if !live.is_empty() => Operation::Terminate(live[self.random.random_range(0..live.len())]),
-            8..11 if journal.property.is_some() => {
-                let last = journal.values.last().and_then(|value| value.parse().ok()).unwrap_or(15);
-                Operation::Set((last % 30 + 1).to_string())
-            }
-            _ => Operation::Create(Uuid::from_u128(self.random.random()).to_string()),
-        }
+        _ => Operation::Create(Uuid::from_u128(random.random()).to_string()),
     }
+}
 
-    /// Asks for what the journal says is unanswered, and writes the answer down; what is strange about it.
-    async fn ask(&self, journal: &mut Journal) -> Option<String> {
-        let user = format!("/v1/users/{}", journal.user);
-        let request = match journal.unanswered.as_ref()? {
-            Operation::Create(key) => {
-                let body = json!({"kind": "user", "user": journal.user, "attributes": {"of": key}});
-                self.door.to(Method::POST, "/v1/sessions").header("idempotency-key", key).json(&body)
-            }
-            // A node that died is waited for: most endings here are after the record alone.
-            Operation::Terminate(place) => {
-                let path = format!("/v1/sessions/{}?barrier=false", journal.sessions[*place].id);
-                self.door.to(Method::DELETE, &path)
-            }
-            Operation::LockOut => self.door.to(Method::PATCH, &user).json(&json!({"locked_out": true})),
-            Operation::Unlock => self.door.to(Method::PATCH, &user).json(&json!({"locked_out": false})),
-            Operation::Set(value) => {
-                let path = format!("/v1/properties/{}", journal.property.unwrap_or_default());
-                self.door.to(Method::PUT, &path).json(&json!({"value": value}))
-            }
-        };
-        // No answer, or one that says that nobody knows.
-        let Ok(answer) = request.send().await else { return None };
-        let status = answer.status().as_u16();
-        let Ok(body) = answer.json::<Value>().await else { return None };
-        match (status, &journal.unanswered) {
-            (503, _) => None,
-            (201, Some(Operation::Create(_))) => {
-                let id = body["session"]["id"].as_str().and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_default();
-                journal.created(id, body["token"].as_str().unwrap_or_default().to_owned());
-                None
-            }
-            (200, Some(Operation::Terminate(_))) if body["terminated"] != 1 => {
-                Some(format!("{}: a live session was ended and {body} was answered", journal.user))
-            }
-            (200, _) => {
-                journal.happened();
-                None
-            }
-            _ => Some(format!("{}: {:?} was answered with {status} {body}", journal.user, journal.unanswered)),
+/// Asks for what the journal says is unanswered, and writes the answer down; what is strange about it.
+async fn ask(door: &Door, journal: &mut Journal) -> Option<String> {
+    let user = format!("/v1/users/{}", journal.user);
+    let request = match journal.unanswered.as_ref()? {
+        Operation::Create(key) => {
+            let body = json!({"kind": "user", "user": journal.user, "attributes": {"of": key}});
+            door.to(Method::POST, "/v1/sessions").header("idempotency-key", key).json(&body)
         }
+        // A node that died is waited for: most endings here are after the record alone.
+        Operation::Terminate(place) => {
+            let path = format!("/v1/sessions/{}?barrier=false", journal.sessions[*place].id);
+            door.to(Method::DELETE, &path)
+        }
+        Operation::LockOut => door.to(Method::PATCH, &user).json(&json!({"locked_out": true})),
+        Operation::Unlock => door.to(Method::PATCH, &user).json(&json!({"locked_out": false})),
+        Operation::Set(value) => {
+            let path = format!("/v1/properties/{}", journal.property.unwrap_or_default());
+            door.to(Method::PUT, &path).json(&json!({"value": value}))
+        }
+    };
+    // No answer, or one that says that nobody knows.
+    let Ok(answer) = request.send().await else { return None };
+    let status = answer.status().as_u16();
+    let Ok(body) = answer.json::<Value>().await else { return None };
+    match (status, &journal.unanswered) {
+        (503, _) => None,
+        (201, Some(Operation::Create(_))) => {
+            let id = body["session"]["id"].as_str().and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_default();
+            journal.created(id, body["token"].as_str().unwrap_or_default().to_owned());
+            None
+        }
+        (200, Some(Operation::Terminate(_))) if body["terminated"] != 1 => {
+            Some(format!("{}: a live session was ended and {body} was answered", journal.user))
+        }
+        (200, _) => {
+            journal.happened();
+            None
+        }
+        _ => Some(format!("{}: {:?} was answered with {status} {body}", journal.user, journal.unanswered)),
     }
 }
