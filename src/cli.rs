@@ -5,6 +5,7 @@ mod database;
 mod demo;
 mod events;
 mod keys;
+mod maintenance;
 mod migrate;
 mod nodes;
 mod oauth_entities;
@@ -87,6 +88,9 @@ enum Command {
     /// List, get, set and unset properties: time-outs and rules.
     #[command(subcommand)]
     Properties(properties::PropertiesCommand),
+    /// Announce, lift and show maintenance: no sign-ins, and every session ends at an instant.
+    #[command(subcommand)]
+    Maintenance(maintenance::MaintenanceCommand),
     /// List, set and unset the client applications of mobile sessions.
     #[command(subcommand)]
     OauthEntities(oauth_entities::OauthEntitiesCommand),
@@ -197,6 +201,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Sessions(command) => sessions::run(&global, command).await,
         Command::Users(command) => users::run(&global, command).await,
         Command::Properties(command) => properties::run(&global, command).await,
+        Command::Maintenance(command) => maintenance::run(&global, command).await,
         Command::OauthEntities(command) => oauth_entities::run(&global, command).await,
         Command::Nodes(command) => nodes::run(&global, &command).await,
         Command::Events(args) => events::run(&global, args).await,

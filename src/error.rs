@@ -6,7 +6,7 @@ use std::fmt;
 /// A request that was understood and refused: what, and what to do. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// HTTP status of the refusal: 400, 401, 403, 404, 409, 412 or 422.
+    /// HTTP status of the refusal: 400, 401, 403, 404, 409, 412, 422 or 503.
     pub status: u16,
     /// Stable code, for instance `unknown_user`.
     pub code: Cow<'static, str>,

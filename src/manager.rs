@@ -18,8 +18,8 @@ pub use crate::cluster::Told;
 pub use checks::{CheckOptions, Checked, Verdict};
 pub use events::Following;
 pub use keys::Key;
-pub use oauth::{ChangedEntity, EntityView};
-pub use sessions::{Created, Rotated, SignOut, Terminated};
+pub use oauth::{ChangedEntity, EntityView, Tokens};
+pub use sessions::{Created, CreatedView, Rotated, SignOut, Terminated};
 pub use users::{Changed, ChangedUser};
 
 use crate::activity::{Flusher, Transactions};

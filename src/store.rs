@@ -18,6 +18,7 @@ mod oauth;
 mod properties;
 mod rows;
 mod sessions;
+mod sign_in;
 mod sweep;
 mod users;
 
@@ -39,7 +40,8 @@ pub use nodes::{NodeRecord, Registration};
 pub use oauth::{Introspected, Redeemed, TokenGrant};
 pub use properties::Property;
 pub use rows::LiveRow;
-pub use sessions::{CheckOutcome, Looked, NewSession, Once, SignedIn, SignedInOnce, SignedOut};
+pub use sessions::{CheckOutcome, Looked, SignedOut};
+pub use sign_in::{NewSession, Once, SignIn, SignedIn};
 pub use sweep::{Lowered, SweepOutlook, SweepPosition, Swept};
 pub use users::{User, UserPatch};
 

@@ -11,7 +11,7 @@ use super::output::{document, instant, line, note, or_dash, table};
 use super::{Failure, Global};
 use crate::error::Error;
 use crate::input::{self, CreateSession};
-use crate::manager::{CheckOptions, Verdict};
+use crate::manager::{CheckOptions, CreatedView, Verdict};
 use crate::session::SessionView;
 use crate::store::{ListFilter, StateFilter};
 
@@ -173,14 +173,7 @@ pub(super) async fn run(global: &Global, command: SessionsCommand) -> Result<(),
         }
         SessionsCommand::Create(args) => {
             let created = manager.create(&args.request().validate()?, actor).await?;
-            let mut answer = json!({ "session": created.session, "token": created.token.reveal() });
-            if let Some(grant) = created.grant {
-                answer["access_token"] = grant.access.reveal().into();
-                answer["token_type"] = "Bearer".into();
-                answer["expires_in"] = grant.expires_in.into();
-                answer["refresh_token"] = grant.refresh.reveal().into();
-            }
-            document(&answer)
+            document(&CreatedView::from(created))
         }
         SessionsCommand::Check { activity } => {
             let activity = activity.as_deref().map(input::activity).transpose()?;

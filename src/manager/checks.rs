@@ -45,6 +45,9 @@ pub struct Checked {
     pub can_extend: bool,
     /// The transaction opened with the check.
     pub transaction_id: Option<Uuid>,
+    /// When maintenance ends the session; left out without maintenance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance_at: Option<chrono::DateTime<chrono::Utc>>,
 }
 
 /// A verdict on a token or session.
@@ -110,6 +113,7 @@ impl From<Hit> for Checked {
             prompt_at: hit.prompt_at.map(instant),
             can_extend: Deadlines::can_extend(&hit.deadlines),
             transaction_id: None,
+            maintenance_at: hit.deadlines.maintenance.map(instant),
         }
     }
 }
@@ -123,6 +127,7 @@ impl From<Accepted> for Checked {
             prompt_at: accepted.prompt_at,
             can_extend: accepted.can_extend,
             transaction_id: None,
+            maintenance_at: accepted.limits.maintenance_at,
         }
     }
 }

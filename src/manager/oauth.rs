@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Manager;
 use crate::error::{Error, Result};
 use crate::session::{ClientSecret, Presented};
-use crate::store::{Actor, Client, Entity, EntityPut, Introspected, Redeemed};
+use crate::store::{Actor, Client, Entity, EntityPut, Introspected, Redeemed, TokenGrant};
 
 /// A client application as it is now.
 #[derive(Debug)]
@@ -33,6 +33,31 @@ pub struct EntityView {
 impl From<ChangedEntity> for EntityView {
     fn from(changed: ChangedEntity) -> Self {
         Self { entity: changed.entity, client_secret: changed.secret.map(|secret| secret.reveal().to_owned()) }
+    }
+}
+
+/// The tokens of a grant as documents show them (RFC 6749).
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct Tokens {
+    /// Shown once.
+    pub access_token: String,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// How long the access token is good, seconds.
+    pub expires_in: i32,
+    /// Shown once; one that was redeemed is used up.
+    pub refresh_token: String,
+}
+
+impl From<TokenGrant> for Tokens {
+    fn from(grant: TokenGrant) -> Self {
+        Self {
+            access_token: grant.access.reveal().to_owned(),
+            token_type: "Bearer",
+            expires_in: grant.expires_in,
+            refresh_token: grant.refresh.reveal().to_owned(),
+        }
     }
 }
 

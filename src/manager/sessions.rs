@@ -3,12 +3,12 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Manager, Verdict};
+use super::{Manager, Tokens, Verdict};
 use crate::cache::Cache;
 use crate::cluster::Barrier;
 use crate::error::{Error, Result};
 use crate::session::{Activity, Explanation, Limits, SessionToken, SessionView};
-use crate::store::{Actor, NewSession, Once, SignedIn, SignedInOnce, TokenGrant};
+use crate::store::{Actor, NewSession, Once, SignIn, TokenGrant};
 
 /// A new session and the token for its client.
 #[derive(Debug)]
@@ -19,6 +19,41 @@ pub struct Created {
     pub token: SessionToken,
     /// The OAuth tokens of a mobile session, shown once.
     pub grant: Option<TokenGrant>,
+    /// How many other sessions of the user ended to stay within their limit (X5); `None` when none did.
+    pub ended: Option<i64>,
+    /// The receipt, when others ended: no node accepts them any more.
+    pub barrier: Option<Barrier>,
+}
+
+/// The document of a new session: one shape for the HTTP API and the command line.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Created))]
+pub struct CreatedView {
+    /// The session.
+    pub session: SessionView,
+    /// Shown once.
+    pub token: String,
+    /// Kind mobile only.
+    #[serde(flatten)]
+    pub tokens: Option<Tokens>,
+    /// How many other sessions of the user ended to stay within their limit; left out when none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<i64>,
+    /// The receipt, when others ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barrier: Option<Barrier>,
+}
+
+impl From<Created> for CreatedView {
+    fn from(created: Created) -> Self {
+        Self {
+            session: created.session,
+            token: created.token.reveal().to_owned(),
+            tokens: created.grant.map(Tokens::from),
+            ended: created.ended,
+            barrier: created.barrier,
+        }
+    }
 }
 
 /// What a sign-out left.
@@ -58,36 +93,27 @@ fn unknown_session() -> Error {
 }
 
 impl Manager {
-    /// Starts a session.
+    /// Starts a session. When others of its user had to end for it (X5), it returns when no node accepts them any more.
     pub async fn create(&self, new: &NewSession, actor: Actor<'_>) -> Result<Created> {
-        let creating = self.store.create(new, actor);
-        let created = match new.guest {
-            Some((guest, _)) => {
-                let created = self.forgetting(guest, creating).await?;
-                self.barriers.hint();
-                created
-            }
-            None => creating.await?,
-        };
-        self.created(created, actor).await
-    }
-
-    async fn created(&self, signed_in: SignedIn, actor: Actor<'_>) -> Result<Created> {
-        Ok(Created { session: self.session(signed_in.id, actor).await?, token: signed_in.token, grant: signed_in.grant })
+        Ok(self.sign_in(new, None, actor).await?.0)
     }
 
     /// Starts a session once for an idempotency key; `true` beside it says that this was a repetition. Its token is new then: the
     /// first one was told to somebody who may not have heard it, is kept nowhere, and is accepted by no node when this returns.
     pub async fn create_once(&self, new: &NewSession, once: &Once, actor: Actor<'_>) -> Result<(Created, bool)> {
-        let creating = self.store.create_once(new, once, actor);
+        self.sign_in(new, Some(once), actor).await
+    }
+
+    async fn sign_in(&self, new: &NewSession, once: Option<&Once>, actor: Actor<'_>) -> Result<(Created, bool)> {
+        let signing_in = self.store.sign_in(new, once, actor);
         let outcome = match new.guest {
-            Some((guest, _)) => self.forgetting(guest, creating).await?,
-            None => creating.await?,
+            Some((guest, _)) => self.forgetting(guest, signing_in).await?,
+            None => signing_in.await?,
         };
         let (signed_in, repeated) = match outcome {
-            SignedInOnce::Started(signed_in) => (signed_in, false),
-            SignedInOnce::Repeated(signed_in) => (signed_in, true),
-            SignedInOnce::Ended => {
+            SignIn::Started(signed_in) => (signed_in, false),
+            SignIn::Repeated(signed_in) => (signed_in, true),
+            SignIn::Ended => {
                 return Err(Error::refused(
                     409,
                     "session_ended",
@@ -96,13 +122,24 @@ impl Manager {
                 ));
             }
         };
+        let displaced = signed_in.displaced > 0;
         if repeated {
             self.cache.forget(signed_in.id);
-            self.barrier().await;
+        }
+        let mut barrier = None;
+        if repeated || displaced {
+            barrier = Some(self.barrier().await);
         } else if new.guest.is_some() {
             self.barriers.hint();
         }
-        Ok((self.created(signed_in, actor).await?, repeated))
+        let created = Created {
+            session: self.session(signed_in.id, actor).await?,
+            token: signed_in.token,
+            grant: signed_in.grant,
+            ended: displaced.then_some(signed_in.displaced),
+            barrier: barrier.filter(|_| displaced),
+        };
+        Ok((created, repeated))
     }
 
     /// Extends a session by its id.

@@ -122,6 +122,7 @@ mod tests {
             auto_refresh_extends: true,
             ajax_prompt: true,
             ajax_resubmit: false,
+            maintenance_at: None,
         };
         let token = TokenParts::new().for_session(uuid::Uuid::nil());
         for (remember_me, attributes) in

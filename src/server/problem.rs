@@ -132,7 +132,10 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         if let Some(refusal) = error.refusal() {
-            return Self::new(refusal.status, &*refusal.code, &refusal.message, &refusal.advice);
+            let problem = Self::new(refusal.status, &*refusal.code, &refusal.message, &refusal.advice);
+            // Nobody knows how long maintenance takes; asking every second would not help.
+            let retry_after = if refusal.code == "maintenance" { Some(60) } else { problem.retry_after };
+            return Self { retry_after, ..problem };
         }
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         if error.is_unavailable() {

@@ -12,7 +12,7 @@ use super::{Device, EndReason, Kind, Limits, Policy, Session};
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Candidate {
-    /// `idle`, `max_life`, `remember_me`, `residue` or `mobile_window`.
+    /// `idle`, `max_life`, `remember_me`, `residue`, `mobile_window`, or `maintenance` while there is any.
     pub limit: &'static str,
     /// Whether it can end this session.
     pub applies: bool,
@@ -84,9 +84,14 @@ impl Explanation {
             Kind::Guest => candidates.push(residue(session, policy, &limits, origins)),
             Kind::Integration | Kind::Mobile => {}
         }
+        if policy.maintenance_at.is_some() {
+            candidates.push(maintenance(session, &limits, origins));
+        }
         let mut binding = Some(name_of(session.kind, limits.reason));
         if let Some(ending) = &session.ended {
-            binding = ending.reason.is_timeout().then(|| name_of(session.kind, ending.reason));
+            // Whatever is no limit was somebody's decision, and so is maintenance once it is lifted.
+            let reason = name_of(session.kind, ending.reason);
+            binding = candidates.iter().map(|candidate| candidate.limit).find(|limit| *limit == reason);
             for candidate in &mut candidates {
                 let ended_it = binding == Some(candidate.limit);
                 candidate.applies = false;
@@ -247,6 +252,20 @@ fn residue(session: &Session, policy: &Policy, limits: &Limits, origins: &Origin
         "Only the guest session that a sign-out leaves has it.".to_owned()
     };
     candidate.inputs.push(input("glide.session.unauthorized.timeout.enabled", origins));
+    candidate.inputs.push(format!("created_at={}", session.created_at.to_rfc3339()));
+    candidate
+}
+
+fn maintenance(session: &Session, limits: &Limits, origins: &Origins) -> Candidate {
+    let mut candidate = from_property("maintenance", "tenure.maintenance_at", "", origins);
+    candidate.unit = None;
+    candidate.deadline_at = limits.maintenance_at;
+    candidate.applies = limits.maintenance_at.is_some();
+    candidate.why = if candidate.applies {
+        "Maintenance: every session begun before it ends then, whatever the activity.".to_owned()
+    } else {
+        "Maintenance ends what began before it; this session began later.".to_owned()
+    };
     candidate.inputs.push(format!("created_at={}", session.created_at.to_rfc3339()));
     candidate
 }

@@ -168,10 +168,3 @@ impl Activity {
         Kind::ALL.iter().filter(|kind| self.allowed_for(**kind)).map(ToString::to_string).collect()
     }
 }
-
-impl EndReason {
-    /// Whether the clock ended it rather than somebody.
-    pub const fn is_timeout(self) -> bool {
-        matches!(self, Self::Idle | Self::MaxLife | Self::RememberMe | Self::Residue)
-    }
-}

@@ -1,4 +1,4 @@
-//! The limits of a session as instants: the twin of `tenure.limits` in `migrations/V5__limits.sql`.
+//! The limits of a session as instants: the twin of `tenure.limits` in `migrations/V16__admission.sql`.
 //!
 //! A property test holds the two together to the microsecond. Nothing else in the program adds a limit to an instant.
 
@@ -26,6 +26,8 @@ pub struct Policy {
     pub ajax_prompt: bool,
     /// `glide.security.auto.resubmit.ajax`.
     pub ajax_resubmit: bool,
+    /// When every session begun before it ends; `None` without maintenance.
+    pub maintenance_at: Option<DateTime<Utc>>,
 }
 
 /// What decides a session's deadlines, besides its activity anchor and the policy. Small and `Copy`: it is what a node
@@ -61,6 +63,8 @@ pub struct Deadlines {
     pub remember_me: Option<i64>,
     /// Sign-out plus the residue's life (K4).
     pub residue: Option<i64>,
+    /// Maintenance, for a session begun before it (X3).
+    pub maintenance: Option<i64>,
     /// The earliest of them.
     pub expires_at: i64,
     /// Which one that is; on a tie `max_life` (A11).
@@ -89,12 +93,14 @@ impl Deadlines {
         let max_life = policy.max_life_seconds.map(|seconds| after(timing.created_at, seconds));
         let remember_me = remembered.map(|seconds| after(timing.created_at, seconds));
         let residue = if timing.residue { policy.residue_seconds } else { None }.map(|seconds| after(timing.created_at, seconds));
+        let maintenance = policy.maintenance_at.map(|at| at.timestamp_micros()).filter(|at| timing.created_at < *at);
 
         // `min_by_key` keeps the first of equals, so the order here is the order of precedence on a tie.
         let (expires_at, reason) = [
             (max_life, EndReason::MaxLife),
             (remember_me, EndReason::RememberMe),
             (residue, EndReason::Residue),
+            (maintenance, EndReason::Maintenance),
             (idle, EndReason::Idle),
         ]
         .into_iter()
@@ -102,7 +108,7 @@ impl Deadlines {
         .min_by_key(|(at, _)| *at)
         .unwrap_or((timing.created_at, EndReason::Idle));
 
-        Self { idle, max_life, remember_me, residue, expires_at, reason }
+        Self { idle, max_life, remember_me, residue, maintenance, expires_at, reason }
     }
 
     /// Whether more activity would move the end: the idle deadline is earlier than every other limit (A10).
@@ -130,6 +136,8 @@ pub struct Limits {
     pub remember_me_deadline_at: Option<DateTime<Utc>>,
     /// Sign-out plus the residue's life (K4).
     pub residue_deadline_at: Option<DateTime<Utc>>,
+    /// Maintenance, for a session begun before it (X3).
+    pub maintenance_at: Option<DateTime<Utc>>,
     /// The earliest of them.
     pub expires_at: DateTime<Utc>,
     /// Which one that is; on a tie `max_life` (A11).
@@ -150,6 +158,7 @@ impl From<Deadlines> for Limits {
             max_life_deadline_at: deadlines.max_life.map(instant),
             remember_me_deadline_at: deadlines.remember_me.map(instant),
             residue_deadline_at: deadlines.residue.map(instant),
+            maintenance_at: deadlines.maintenance.map(instant),
             expires_at: instant(deadlines.expires_at),
             reason: deadlines.reason,
         }

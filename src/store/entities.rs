@@ -45,6 +45,8 @@ pub struct Client {
     pub id: i64,
     /// Name of the application.
     pub name: String,
+    /// OAuth client id.
+    pub client_id: String,
     secret_hash: Option<Vec<u8>>,
 }
 
@@ -157,7 +159,7 @@ impl Store {
     pub async fn client(&self, client_id: &str) -> Result<Option<Client>> {
         Ok(sqlx::query_as!(
             Client,
-            "/* oauth_client_read */ select id, name, client_secret_hash as secret_hash from tenure.oauth_entities where client_id = $1",
+            "/* oauth_client_read */ select id, name, client_id, client_secret_hash as secret_hash from tenure.oauth_entities where client_id = $1",
             client_id
         )
         .fetch_optional(&self.pool)

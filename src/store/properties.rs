@@ -99,6 +99,17 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// The instant so many minutes from now by the database's clock, as `tenure.maintenance_at` is written.
+    pub async fn instant_in(&self, minutes: i32) -> Result<String> {
+        Ok(sqlx::query_scalar!(
+            r#"/* instant_in */
+            select to_char((tenure.now() + make_interval(mins => $1)) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as "at!""#,
+            minutes
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
     /// A transaction for a change that may end many sessions: it may run for two minutes.
     pub(super) async fn begin_long(&self, actor: Actor<'_>, force: bool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
         let mut transaction = self.pool.begin().await?;

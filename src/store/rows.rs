@@ -102,6 +102,7 @@ impl FromRow<'_, PgRow> for Policy {
             auto_refresh_extends: row.try_get("auto_refresh_extends")?,
             ajax_prompt: row.try_get("ajax_prompt")?,
             ajax_resubmit: row.try_get("ajax_resubmit")?,
+            maintenance_at: row.try_get("maintenance_at")?,
         })
     }
 }

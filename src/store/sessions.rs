@@ -1,70 +1,16 @@
-//! One session: create, check, extend, rotate, sign out, terminate, read.
+//! One session: check, extend, rotate, sign out, terminate, read.
 
-use std::net::IpAddr;
-
-use serde_json::{Map, Value};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::error::retrying;
 use super::rows::{EndedRow, LiveRow, LookRow};
-use super::{Actor, Store, TokenGrant};
+use super::{Actor, Store};
 use crate::error::{Error, Result};
 use crate::session::{
-    Accepted, Action, Activity, Device, EndReason, Kind, Loaded, Over, Policy, Presented, Session, SessionToken, TokenForm,
-    TokenHash, TokenParts,
+    Accepted, Action, Activity, EndReason, Kind, Loaded, Over, Policy, Presented, Session, SessionToken, TokenForm, TokenHash,
+    TokenParts,
 };
-
-/// A validated sign-in.
-#[derive(Debug, Clone)]
-pub struct NewSession {
-    /// Kind.
-    pub kind: Kind,
-    /// User name, for kinds that have one.
-    pub user: Option<String>,
-    /// Remember Me; `None` takes the property's default.
-    pub remember_me: Option<bool>,
-    /// Device.
-    pub device: Option<Device>,
-    /// Client address.
-    pub client_address: Option<IpAddr>,
-    /// User agent, already cut.
-    pub user_agent: Option<String>,
-    /// Homepage refresh interval, minutes; `None` takes the user's.
-    pub homepage_refresh_minutes: Option<i32>,
-    /// Own idle limit, minutes.
-    pub idle_limit_minutes: Option<i32>,
-    /// The guest session this sign-in replaces, if its token was well-formed.
-    pub guest: Option<(Uuid, TokenHash)>,
-    /// Whether the guest's attributes move over.
-    pub carry_attributes: bool,
-    /// Client application, for kind mobile.
-    pub oauth_entity: Option<String>,
-    /// The app's payload.
-    pub attributes: Map<String, Value>,
-}
-
-/// What makes a sign-in repeatable: digests only.
-#[derive(Debug, Clone)]
-pub struct Once {
-    /// The API key that asks: each has idempotency keys of its own.
-    pub api_key: Uuid,
-    /// SHA-256 of the idempotency key.
-    pub key: [u8; 32],
-    /// SHA-256 of the request.
-    pub request: [u8; 32],
-}
-
-/// What a repeatable sign-in did.
-#[derive(Debug)]
-pub enum SignedInOnce {
-    /// It started a session.
-    Started(SignedIn),
-    /// It was a repetition: its session has this token now, and no earlier one.
-    Repeated(SignedIn),
-    /// It was a repetition, and its session is over.
-    Ended,
-}
 
 /// What a check found.
 #[derive(Debug)]
@@ -90,38 +36,6 @@ pub enum Looked {
     Concluded(CheckOutcome),
 }
 
-/// What a sign-in made: what its client gets to see once.
-#[derive(Debug)]
-pub struct SignedIn {
-    /// The session.
-    pub id: Uuid,
-    /// Its token.
-    pub token: SessionToken,
-    /// Its first OAuth tokens, for kind mobile.
-    pub grant: Option<TokenGrant>,
-}
-
-/// The secrets of a sign-in before the id of its session is known; only kind mobile uses the last two.
-struct NewTokens {
-    session: TokenParts,
-    access: TokenParts,
-    refresh: TokenParts,
-}
-
-impl NewTokens {
-    fn new() -> Self {
-        Self {
-            session: TokenParts::new(),
-            access: TokenParts::of(TokenForm::Access),
-            refresh: TokenParts::of(TokenForm::Refresh),
-        }
-    }
-
-    fn hashes(&self) -> (TokenHash, TokenHash, TokenHash) {
-        (self.session.hash(), self.access.hash(), self.refresh.hash())
-    }
-}
-
 /// What a sign-out left.
 #[derive(Debug)]
 pub struct SignedOut {
@@ -138,7 +52,7 @@ const CHECKED: &str = "
     t.node, null::inet as client_address, null::text as user_agent,
     exists (select from tenure.open_transactions x where x.session_id = t.id) as active, null::text as barred, n.at as now,
     p.idle_seconds, p.max_life_seconds, p.remember_me_seconds, p.residue_seconds, p.prompt_seconds, p.auto_refresh_extends,
-    p.ajax_prompt, p.ajax_resubmit";
+    p.ajax_prompt, p.ajax_resubmit, p.maintenance_at";
 
 /// Counts an activity, if the session lives and its kind may report it: sessions, policies and users each by primary key. An
 /// access token of the session is as good as its own.
@@ -184,100 +98,6 @@ impl Store {
 }
 
 impl Store {
-    /// Starts a session (K1, K3, U1, U3); one of kind mobile with its first OAuth tokens (M5).
-    pub async fn create(&self, new: &NewSession, actor: Actor<'_>) -> Result<SignedIn> {
-        let tokens = NewTokens::new();
-        let (hash, access_hash, refresh_hash) = tokens.hashes();
-        let attributes = Value::Object(new.attributes.clone());
-        let id = retrying(|| async {
-            sqlx::query_scalar!(
-                r#"/* session_create */
-                with context as materialized (select tenure.act_as($1, $2) as set)
-                select tenure.sign_in($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) as "id!" from context where set"#,
-                actor.0,
-                self.node,
-                new.kind.as_str(),
-                new.user,
-                hash.as_bytes(),
-                new.remember_me,
-                new.device.map(Device::as_str),
-                new.homepage_refresh_minutes,
-                new.idle_limit_minutes,
-                new.guest.as_ref().map(|(id, _)| *id),
-                new.guest.as_ref().map(|(_, hash)| hash.as_bytes().as_slice()),
-                new.carry_attributes,
-                new.client_address as _,
-                new.user_agent,
-                attributes,
-                new.oauth_entity,
-                refresh_hash.as_bytes(),
-                access_hash.as_bytes()
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await?;
-        self.signed_in(new.kind, id, &tokens).await
-    }
-
-    /// Starts a session once for an idempotency key, however often it is asked; refused when the key named another request.
-    pub async fn create_once(&self, new: &NewSession, once: &Once, actor: Actor<'_>) -> Result<SignedInOnce> {
-        let tokens = NewTokens::new();
-        let (hash, access_hash, refresh_hash) = tokens.hashes();
-        let attributes = Value::Object(new.attributes.clone());
-        let row = retrying(|| async {
-            sqlx::query!(
-                r#"/* session_create_once */
-                with context as materialized (select tenure.act_as($1, $2) as set)
-                select s.session_id as "id!", s.repeated as "repeated!", s.live as "live!"
-                  from context
-                 cross join lateral tenure.sign_in_once($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) s
-                 where context.set"#,
-                actor.0,
-                self.node,
-                once.api_key,
-                once.key.as_slice(),
-                once.request.as_slice(),
-                new.kind.as_str(),
-                new.user,
-                hash.as_bytes(),
-                new.remember_me,
-                new.device.map(Device::as_str),
-                new.homepage_refresh_minutes,
-                new.idle_limit_minutes,
-                new.guest.as_ref().map(|(id, _)| *id),
-                new.guest.as_ref().map(|(_, hash)| hash.as_bytes().as_slice()),
-                new.carry_attributes,
-                new.client_address as _,
-                new.user_agent,
-                attributes,
-                new.oauth_entity,
-                refresh_hash.as_bytes(),
-                access_hash.as_bytes()
-            )
-            .fetch_one(&self.pool)
-            .await
-        })
-        .await?;
-        Ok(match (row.repeated, row.live) {
-            (false, _) => SignedInOnce::Started(self.signed_in(new.kind, row.id, &tokens).await?),
-            (true, true) => SignedInOnce::Repeated(self.signed_in(new.kind, row.id, &tokens).await?),
-            (true, false) => SignedInOnce::Ended,
-        })
-    }
-
-    async fn signed_in(&self, kind: Kind, id: Uuid, tokens: &NewTokens) -> Result<SignedIn> {
-        let grant = match kind {
-            Kind::Mobile => Some(TokenGrant {
-                access: tokens.access.for_session(id),
-                refresh: tokens.refresh.for_session(id),
-                expires_in: self.access_lifespan(id).await?,
-            }),
-            _ => None,
-        };
-        Ok(SignedIn { id, token: tokens.session.for_session(id), grant })
-    }
-
     /// Checks a token and counts the activity in the database; `None` counts as what the kind of session does most (A1).
     pub async fn check(&self, token: &str, activity: Option<Activity>, actor: Actor<'_>) -> Result<CheckOutcome> {
         match Presented::parse(token) {
@@ -474,7 +294,7 @@ impl Store {
             Policy,
             "/* policy_read */
             select idle_seconds, max_life_seconds, remember_me_seconds, residue_seconds, prompt_seconds, auto_refresh_extends,
-                   ajax_prompt, ajax_resubmit
+                   ajax_prompt, ajax_resubmit, maintenance_at
               from tenure.policies where kind = $1",
             kind.as_str()
         )

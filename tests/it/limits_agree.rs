@@ -39,7 +39,7 @@ fn seconds(rng: &mut StdRng) -> i32 {
 }
 
 fn case(rng: &mut StdRng, kind: Kind) -> Case {
-    let policy = Policy {
+    let mut policy = Policy {
         idle_seconds: if rng.random_bool(0.5) { pick(rng, &[60, 1_800, 86_400]) } else { rng.random_range(60..=86_400) },
         max_life_seconds: maybe(rng, 0.6, seconds),
         remember_me_seconds: maybe(rng, 0.7, |rng| rng.random_range(1..=30) * 86_400),
@@ -48,6 +48,7 @@ fn case(rng: &mut StdRng, kind: Kind) -> Case {
         auto_refresh_extends: rng.random_bool(0.5),
         ajax_prompt: true,
         ajax_resubmit: false,
+        maintenance_at: None,
     };
     // Half of them around the hours that central Europe skips and repeats, the rest anywhere.
     let around = pick(rng, &["2027-03-28T01:00:00Z", "2027-10-31T01:00:00Z", "2026-11-23T00:00:00Z", "1999-12-31T23:59:59Z"]);
@@ -84,6 +85,16 @@ fn case(rng: &mut StdRng, kind: Kind) -> Case {
         }
         _ => created_at + TimeDelta::microseconds(rng.random_range(0..=2_000_000_000_000)),
     };
+    // Maintenance meets the earliest of the others, the creation, or misses them by a microsecond; or comes any time.
+    policy.maintenance_at = maybe(rng, 0.4, |rng| {
+        let near =
+            pick(rng, &[Limits::of(&session, &policy).expires_at, Limits::of(&session, &policy).expires_at, session.created_at]);
+        near + TimeDelta::microseconds(if rng.random_bool(0.7) {
+            rng.random_range(-1..=1)
+        } else {
+            rng.random_range(-100_000_000..=100_000_000)
+        })
+    });
     let beside = if rng.random_bool(0.8) { rng.random_range(-1..=1) } else { rng.random_range(-100_000_000..=100_000_000) };
     let now = Limits::of(&session, &policy).expires_at + TimeDelta::microseconds(beside);
     Case { session, policy, now }
@@ -101,14 +112,15 @@ const ASK: &str = "
     select l.idle_deadline_at, l.max_life_deadline_at, l.remember_me_deadline_at, l.residue_deadline_at, l.expires_at, l.reason,
            l.expires_at <= c.now
       from unnest($1::text[], $2::text[], $3::boolean[], $4::boolean[], $5::timestamptz[], $6::timestamptz[], $7::int[], $8::int[], $9::int[],
-                  $10::int[], $11::int[], $12::int[], $13::int[], $14::boolean[], $15::timestamptz[])
+                  $10::int[], $11::int[], $12::int[], $13::int[], $14::boolean[], $15::timestamptz[], $16::timestamptz[])
            with ordinality as c (kind, device, remember_me, residue, created_at, anchor_at, refresh_seconds, idle_limit_seconds, window_seconds,
-                                 idle_seconds, max_life_seconds, remember_me_seconds, residue_seconds, auto_refresh_extends, now, number)
+                                 idle_seconds, max_life_seconds, remember_me_seconds, residue_seconds, auto_refresh_extends, now, maintenance_at,
+                                 number)
      cross join lateral tenure.limits(
            row('00000000-0000-0000-0000-000000000000', '', c.kind, null, null, c.device, c.remember_me, c.residue, c.created_at, c.anchor_at,
                c.created_at, c.refresh_seconds, c.idle_limit_seconds, c.window_seconds, null, null, null, null)::tenure.sessions,
            row(c.kind, c.idle_seconds, c.max_life_seconds, c.remember_me_seconds, c.residue_seconds, 120, c.auto_refresh_extends, true, true,
-               false, 0, 0, null, null, null)::tenure.policies) l
+               false, 0, 0, null, null, null, null, null, 'end_idlest', c.maintenance_at)::tenure.policies) l
      order by c.number";
 
 fn column<T>(cases: &[Case], value: impl Fn(&Case) -> T) -> Vec<T> {
@@ -132,6 +144,7 @@ async fn ask(connection: &mut PgConnection, cases: &[Case]) -> Vec<Answer> {
         .bind(column(cases, |case| case.policy.residue_seconds))
         .bind(column(cases, |case| case.policy.auto_refresh_extends))
         .bind(column(cases, |case| case.now))
+        .bind(column(cases, |case| case.policy.maintenance_at))
         .fetch_all(connection)
         .await
         .unwrap()
@@ -192,6 +205,14 @@ async fn sql_and_rust_agree_on_every_limit() {
         *covered.entry(format!("kind {}", case.session.kind)).or_default() += 1;
         *covered.entry(format!("reason {}", answer.5)).or_default() += 1;
         *covered.entry(format!("tie {}", answer.0.is_some() && answer.0 == others)).or_default() += 1;
+        let maintenance = Limits::of(&case.session, &case.policy).maintenance_at;
+        *covered
+            .entry(if maintenance.is_some() && maintenance == answer.0 {
+                "tie maintenance".to_owned()
+            } else {
+                "no tie".to_owned()
+            })
+            .or_default() += 1;
         *covered.entry(format!("{} us from now", (answer.4 - case.now).num_microseconds().unwrap().clamp(-2, 2))).or_default() +=
             1;
         let summer = instant("2027-03-28T01:00:00Z");
@@ -206,6 +227,8 @@ async fn sql_and_rust_agree_on_every_limit() {
         ("reason max_life", 10_000),
         ("reason remember_me", 1_000),
         ("reason residue", 1_000),
+        ("reason maintenance", 1_000),
+        ("tie maintenance", 1_000),
         ("tie true", 5_000),
         ("-1 us from now", 10_000),
         ("0 us from now", 10_000),
@@ -225,6 +248,8 @@ async fn the_comparison_notices_what_it_is_for() {
         ("make_interval(secs => p.remember_me_seconds)", "make_interval(days => p.remember_me_seconds / 86400)", "Europe/Berlin"),
         // Another precedence on a tie.
         ("when l.max_life    then 'max_life'", "when l.idle then 'idle' when l.max_life then 'max_life'", "UTC"),
+        ("when s.created_at < p.maintenance_at", "when s.created_at <= p.maintenance_at", "UTC"),
+        ("when l.maintenance then 'maintenance'", "when l.idle then 'idle' when l.maintenance then 'maintenance'", "UTC"),
         // The grace of a refresh for every device.
         ("and s.device = 'desktop' and not", "and not", "UTC"),
         ("coalesce(s.idle_limit_seconds, p.idle_seconds) + s.refresh_seconds", "p.idle_seconds + s.refresh_seconds", "UTC"),

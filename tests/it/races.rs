@@ -1,5 +1,6 @@
 //! Races over a real PostgreSQL: sign-in against lock-out, sweepers against activity, writers against each other.
 
+mod concurrent;
 mod lock_out;
 mod redeeming;
 mod sweeping;

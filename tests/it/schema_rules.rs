@@ -155,6 +155,7 @@ const SUMS: &[(&str, usize, &str)] = &[
         "counted_anchor again; how long an app\'s report holds; lifespans, grace and memory of OAuth tokens",
     ),
     ("migrations/V12__idempotency.sql", 2, "when an idempotency key is forgotten; the lifespan of tokens"),
+    ("migrations/V16__admission.sql", 8, "tenure.limits again (6); when an idempotency key is forgotten; the lifespan of tokens"),
     ("src/session/limits.rs", 1, "the twin of tenure.limits, and the prompt before its idle deadline"),
     ("src/session/mark.rs", 1, "the twin of tenure.counted_anchor: how far refreshes move an anchor"),
     ("src/cache.rs", 1, "how close to a deadline memory may judge"),
@@ -163,6 +164,7 @@ const SUMS: &[(&str, usize, &str)] = &[
     ("src/cache/trust.rs", 0, "durations of leases only"),
     ("src/store/keys.rs", 2, "until when a key is good; when its use was last noted"),
     ("src/store/list.rs", 2, "bounds of filters: ids of a millisecond, idle since so many minutes"),
+    ("src/store/properties.rs", 1, "when maintenance begins that is announced in minutes"),
     ("src/store/nodes.rs", 1, "when the lease of a node ends"),
     (
         "src/store/sweep.rs",

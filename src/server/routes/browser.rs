@@ -93,7 +93,8 @@ pub(in crate::server) struct SignedIn {
 #[utoipa::path(post, operation_id = "browser_sign_in", path = "/v1/browser/sign-in", security(()), request_body = SignIn, responses(
     (status = 201, body = SignedIn), (status = 400, description = "ambiguous_token, token_in_url or malformed_body"),
     (status = 401, description = "invalid_credentials"), (status = 403, description = "cross_site_request, user_locked_out or user_inactive"),
-    (status = 429, description = "too_many_requests"), (status = 503, description = "unavailable")))]
+    (status = 409, description = "session_limit_reached"),
+    (status = 429, description = "too_many_requests"), (status = 503, description = "unavailable, or maintenance")))]
 pub(super) async fn sign_in(
     _: SameOrigin,
     FromCookie(before): FromCookie,

@@ -259,7 +259,7 @@ fn facts() -> Vec<(String, Value)> {
         (of("PropertyInput", "value"), text(1, 255)),
         (own("SessionView", "state"), words(&["live", "ended"])),
         (of("Explanation", "state"), words(&["live", "ended"])),
-        (of("Candidate", "limit"), words(&["idle", "max_life", "remember_me", "residue", "mobile_window"])),
+        (of("Candidate", "limit"), words(&["idle", "max_life", "remember_me", "residue", "mobile_window", "maintenance"])),
         (of("Candidate", "source"), words(&["row", "default", "release_profile", "override", "oauth_entity", "frozen"])),
         (of("NodeRecord", "state"), words(&["live", "draining", "silent"])),
         (of("Property", "type"), words(&["integer", "string", "boolean"])),

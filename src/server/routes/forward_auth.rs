@@ -6,6 +6,7 @@ use std::fmt::Write;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use chrono::SecondsFormat;
 use serde::Deserialize;
 
 use super::super::extract::Params;
@@ -14,7 +15,7 @@ use super::super::problem::Problem;
 use super::super::{App, AppState};
 use super::check::answer;
 use crate::input;
-use crate::manager::{CheckOptions, Verdict};
+use crate::manager::{CheckOptions, Checked, Verdict};
 use crate::session::{Activity, Kind};
 use crate::store::Actor;
 
@@ -29,6 +30,8 @@ const USER: HeaderName = HeaderName::from_static("x-tenure-user");
 const SESSION: HeaderName = HeaderName::from_static("x-tenure-session");
 /// Out: its kind.
 const KIND: HeaderName = HeaderName::from_static("x-tenure-kind");
+/// Out, while maintenance is announced: when it ends the session.
+const MAINTENANCE: HeaderName = HeaderName::from_static("x-tenure-maintenance-at");
 
 /// What the proxy's configuration says of the route it guards.
 #[derive(Default, Deserialize, utoipa::IntoParams)]
@@ -45,8 +48,8 @@ pub(in crate::server) struct RouteQuery {
 ///
 /// Any path below asks the same, with any method; there the query string is that of the client's request and is ignored. The
 /// token comes from the cookie `__Host-tenure` or as bearer, never both. `X-Tenure-Activity` says what the request is. A pass
-/// carries `X-Tenure-User` (percent-encoded UTF-8, empty for a guest), `X-Tenure-Session` and `X-Tenure-Kind`; an ended
-/// session's 401 carries `X-Tenure-Reason` and `X-Tenure-Action`.
+/// carries `X-Tenure-User` (percent-encoded UTF-8, empty for a guest), `X-Tenure-Session` and `X-Tenure-Kind`, and
+/// `X-Tenure-Maintenance-At` while maintenance is announced that will end the session; an ended session's 401 carries `X-Tenure-Reason` and `X-Tenure-Action`.
 #[utoipa::path(get, operation_id = "forward_auth", path = "/v1/auth", security(()), params(RouteQuery,
     ("x-tenure-activity" = Option<String>, Header, description = "What the request is (A1): user, ajax, chat_poll, auto_refresh, passive")),
     responses((status = 200, description = "The request may pass"),
@@ -91,10 +94,15 @@ async fn pass(app: &App, token: &str, route: &RouteQuery, headers: &HeaderMap) -
             ),
         });
     }
-    let session = answer(check(activity).await?)?.0.session;
+    let Checked { session, maintenance_at, .. } = answer(check(activity).await?)?.0;
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::internal());
     let user = session.user.as_deref().map(encoded).unwrap_or_default();
-    Ok([(USER, value(&user)?), (SESSION, value(&session.id.to_string())?), (KIND, value(session.kind.as_str())?)].into_response())
+    let mut response = [(USER, value(&user)?), (SESSION, value(&session.id.to_string())?), (KIND, value(session.kind.as_str())?)]
+        .into_response();
+    if let Some(at) = maintenance_at {
+        response.headers_mut().insert(MAINTENANCE, value(&at.to_rfc3339_opts(SecondsFormat::AutoSi, true))?);
+    }
+    Ok(response)
 }
 
 /// What the request counts as: the weaker of what the route allows and what the header says. Who sends the header, a proxy or

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::super::AppState;
 use super::super::auth::{Apps, Caller};
 use super::super::problem::Problem;
-use crate::store::{Redeemed, TokenGrant};
+use crate::manager::Tokens;
+use crate::store::Redeemed;
 use client::{Credentials, Form};
 use error::OauthError;
 
@@ -30,30 +31,6 @@ pub(in crate::server) struct TokenRequest {
     scope: Option<String>,
     #[serde(flatten)]
     credentials: Credentials,
-}
-
-/// Tokens.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(in crate::server) struct Tokens {
-    /// Shown once.
-    pub(super) access_token: String,
-    /// Always `Bearer`.
-    pub(super) token_type: &'static str,
-    /// How long the access token is good, seconds.
-    pub(super) expires_in: i32,
-    /// Shown once; the one that was redeemed is used up.
-    pub(super) refresh_token: String,
-}
-
-impl From<TokenGrant> for Tokens {
-    fn from(grant: TokenGrant) -> Self {
-        Self {
-            access_token: grant.access.reveal().to_owned(),
-            token_type: "Bearer",
-            expires_in: grant.expires_in,
-            refresh_token: grant.refresh.reveal().to_owned(),
-        }
-    }
 }
 
 /// Redeems a refresh token for a new access token and the refresh token's successor.

@@ -9,27 +9,27 @@ use super::super::auth::{Admins, Apps, Caller};
 use super::super::extract::{Body, Name};
 use super::super::problem::Problem;
 use super::super::{App, AppState};
-use super::sessions::Created;
 use crate::input::{self, LogIn, PasswordInput};
-use crate::manager;
+use crate::manager::{Created, CreatedView};
 use crate::store::{Actor, User};
 
 /// Starts a session of kind user, for who knows the user's password: the sign-in of an application that keeps no passwords.
 #[utoipa::path(post, operation_id = "log_in", path = "/v1/login", request_body = LogIn, responses(
-    (status = 201, body = Created), (status = 401, description = "invalid_credentials or invalid_api_key"),
-    (status = 403, description = "user_locked_out or user_inactive"),
+    (status = 201, body = CreatedView), (status = 401, description = "invalid_credentials or invalid_api_key"),
+    (status = 403, description = "user_locked_out or user_inactive"), (status = 409, description = "session_limit_reached"),
+    (status = 503, description = "maintenance, or unavailable"),
     (status = 429, description = "too_many_requests")))]
 pub(super) async fn log_in(
     caller: Caller<Apps>,
     State(app): AppState,
     Body(request): Body<LogIn>,
-) -> Result<(StatusCode, Json<Created>), Problem> {
+) -> Result<(StatusCode, Json<CreatedView>), Problem> {
     app.limits.create(caller.key_id(), Instant::now())?;
     Ok((StatusCode::CREATED, Json(proved(&app, request, caller.actor()).await?.into())))
 }
 
 /// The session of whoever proves to be its user; failed attempts are limited by user and address.
-pub(super) async fn proved(app: &App, request: LogIn, actor: Actor<'_>) -> Result<manager::Created, Problem> {
+pub(super) async fn proved(app: &App, request: LogIn, actor: Actor<'_>) -> Result<Created, Problem> {
     let (new, password) = request.validate()?;
     let (address, user) = (new.client_address, new.user.as_deref().unwrap_or_default());
     app.limits.attempt(address, user, Instant::now())?;

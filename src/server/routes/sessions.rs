@@ -16,45 +16,11 @@ use super::super::problem::Problem;
 use super::check::answer;
 use crate::cluster::Barrier;
 use crate::input::{self, CreateSession};
-use crate::manager::{self, Checked, Terminated};
+use crate::manager::{Checked, CreatedView, Terminated};
 use crate::session::{Explanation, SessionView};
 use crate::store::{Event, EventFilter, ListFilter, StateFilter};
 
 type Answer<T> = Result<Json<T>, Problem>;
-
-/// A new session.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(in crate::server) struct Created {
-    session: SessionView,
-    /// Shown once.
-    token: String,
-    /// Kind mobile only, like what follows; shown once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    access_token: Option<String>,
-    /// Shown once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<String>,
-    /// Always `Bearer`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_type: Option<&'static str>,
-    /// How long the access token is good, seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_in: Option<i32>,
-}
-
-impl From<manager::Created> for Created {
-    fn from(created: manager::Created) -> Self {
-        let grant = created.grant.as_ref();
-        Self {
-            session: created.session,
-            token: created.token.reveal().to_owned(),
-            access_token: grant.map(|grant| grant.access.reveal().to_owned()),
-            refresh_token: grant.map(|grant| grant.refresh.reveal().to_owned()),
-            token_type: grant.map(|_| "Bearer"),
-            expires_in: grant.map(|grant| grant.expires_in),
-        }
-    }
-}
 
 /// Starts a session.
 ///
@@ -63,9 +29,10 @@ impl From<manager::Created> for Created {
 #[utoipa::path(post, operation_id = "create_session", path = "/v1/sessions", request_body = CreateSession,
     params(("Idempotency-Key" = Option<String>, Header, description = "New for each sign-in, repeated with its repetitions")),
     responses(
-        (status = 201, body = Created, headers(("Idempotent-Replayed" = bool, description = "true for a repetition; absent otherwise"))),
+        (status = 201, body = CreatedView, headers(("Idempotent-Replayed" = bool, description = "true for a repetition; absent otherwise"))),
         (status = 403, description = "user_locked_out, user_inactive or role_not_allowed"), (status = 404, description = "unknown_user or unknown_oauth_entity"),
-        (status = 409, description = "session_ended: the session that this Idempotency-Key started is over")))]
+        (status = 409, description = "session_ended: the session that this Idempotency-Key started is over; or session_limit_reached"),
+        (status = 503, description = "maintenance, or unavailable")))]
 pub(super) async fn create(
     caller: Caller<Apps>,
     State(app): AppState,
@@ -79,7 +46,7 @@ pub(super) async fn create(
         Some(once) => app.manager.create_once(&new, once, caller.actor()).await?,
         None => (app.manager.create(&new, caller.actor()).await?, false),
     };
-    let mut response = (StatusCode::CREATED, Json(Created::from(created))).into_response();
+    let mut response = (StatusCode::CREATED, Json(CreatedView::from(created))).into_response();
     if repeated {
         response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }

@@ -80,7 +80,7 @@ async fn rule_x1_explain_every_kind() {
     set(&db, "glide.integrations.active.session.life_span", "60").await;
     let left = create(&db, user()).await;
     let (view, token) = db.manager.sign_out(left.session.id, ADMIN).await.unwrap().guest.unwrap();
-    let residue = Created { session: view, token, grant: None };
+    let residue = Created { session: view, token, grant: None, ended: None, barrier: None };
     let explained = explain(&db, &residue).await;
     assert_eq!((limits(&explained), explained.binding), (vec!["idle", "max_life", "residue"], Some("residue")));
     assert_eq!(candidate(&explained, "residue").deadline_at, Some(t("09:10")));

@@ -160,7 +160,7 @@ async fn residue(db: &Db) -> Created {
     assert_eq!(ending(db, &session).await, ("signed_out", t("10:00")));
     let (view, token) = left.guest.expect("a user leaves a guest session");
     assert_ne!(token.reveal(), session.token.reveal());
-    Created { session: view, token, grant: None }
+    Created { session: view, token, grant: None, ended: None, barrier: None }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! examples of that page can be written down as they are, to the microsecond.
 
 mod activity;
+mod admission;
 mod cluster;
 mod explain_audit;
 mod kinds;

@@ -5,7 +5,7 @@ use tenure::session::Activity;
 use super::*;
 
 /// The catalogue of section 2: name, type, unit, default.
-const CATALOGUE: [(&str, &str, Option<&str>, Option<&str>); 21] = [
+const CATALOGUE: [(&str, &str, Option<&str>, Option<&str>); 28] = [
     ("glide.active.session.timeout.invalidate.session", "boolean", None, Some("false")),
     ("glide.authenticate.only.allow.active.user.login", "boolean", None, Some("true")),
     ("glide.guest.active.session.life_span", "integer", Some("minutes"), Some("0")),
@@ -23,10 +23,17 @@ const CATALOGUE: [(&str, &str, Option<&str>, Option<&str>); 21] = [
     ("glide.ui.session_timeout", "integer", Some("minutes"), Some("30")),
     ("glide.ui.user_cookie.life_span_in_days", "integer", Some("days"), Some("15")),
     ("glide.unauthorized.session_timeout", "integer", Some("minutes"), None),
+    ("tenure.integration.at_max_sessions", "string", None, Some("end_idlest")),
+    ("tenure.integration.max_sessions", "integer", Some("sessions"), Some("0")),
     ("tenure.lock_out_inactive_users", "boolean", None, Some("true")),
+    ("tenure.maintenance_at", "string", None, None),
     ("tenure.mobile.active.session.life_span", "integer", Some("minutes"), Some("0")),
+    ("tenure.mobile.at_max_sessions", "string", None, Some("end_idlest")),
     ("tenure.mobile.heartbeat_seconds", "integer", Some("seconds"), Some("60")),
+    ("tenure.mobile.max_sessions", "integer", Some("sessions"), Some("0")),
     ("tenure.release_profile", "string", None, Some("yokohama")),
+    ("tenure.user.at_max_sessions", "string", None, Some("end_idlest")),
+    ("tenure.user.max_sessions", "integer", Some("sessions"), Some("0")),
 ];
 
 #[tokio::test]
@@ -70,6 +77,9 @@ async fn rule_p2_values_are_text_with_a_type() {
         ("glide.unauthorized.session_timeout", "0", "1", "29", "30"),
         ("tenure.mobile.active.session.life_span", "-1", "0", "35791394", "35791395"),
         ("tenure.mobile.heartbeat_seconds", "9", "10", "3600", "3601"),
+        ("tenure.user.max_sessions", "-1", "0", "1000", "1001"),
+        ("tenure.integration.max_sessions", "-1", "0", "1000", "1001"),
+        ("tenure.mobile.max_sessions", "-1", "0", "1000", "1001"),
     ];
     for (name, below, least, most, above) in bounds {
         for good in [least, most] {
@@ -103,6 +113,29 @@ async fn rule_p2_values_are_text_with_a_type() {
     }
     for bad in ["", "tokyo", "Istanbul", "istanbul "] {
         assert_eq!(refused(db.manager.set_property("tenure.release_profile", bad, true, ADMIN).await).0, 422, "{bad:?}");
+    }
+    for bad in ["", "End_oldest", "oldest", "reject "] {
+        assert_eq!(refused(db.manager.set_property("tenure.user.at_max_sessions", bad, true, ADMIN).await).0, 422, "{bad:?}");
+    }
+    let instants = [
+        "now",
+        "2027-06-01",
+        "2027-06-01T10:00Z",
+        "2027-06-01T10:00:00",
+        "2027-06-01T10:00:00+01:00",
+        "2027-02-29T10:00:00Z",
+        "2027-06-01T24:00:01Z",
+        "2027-13-01T10:00:00Z",
+        "infinity",
+        "9999-06-01T10:00:00Z",
+        "2027-06-01T10:00:00.1234567Z",
+    ];
+    for bad in instants {
+        assert_eq!(
+            refused(db.manager.set_property("tenure.maintenance_at", bad, true, ADMIN).await),
+            (422, "invalid_value".into()),
+            "{bad}"
+        );
     }
     assert_eq!(refused(db.manager.set_property("glide.ui.nothing", "1", false, ADMIN).await), (404, "unknown_property".into()));
     let insert = "insert into tenure.properties (name, value) values ('glide.ui.nothing', '1')";

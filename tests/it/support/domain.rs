@@ -13,6 +13,7 @@ pub fn half_an_hour() -> Policy {
         auto_refresh_extends: true,
         ajax_prompt: true,
         ajax_resubmit: false,
+        maintenance_at: None,
     }
 }
 

@@ -65,9 +65,10 @@ pub(super) async fn authenticate(app: &App, parts: &Parts, credentials: &Credent
 
 /// The id of a client application that has a secret and proved it.
 pub(super) async fn authenticate_confidential(app: &App, parts: &Parts, credentials: &Credentials) -> Result<String, OauthError> {
-    let (client_id, secret) = identify(parts, credentials)?;
-    let client = app.manager.client(&client_id, secret.as_deref()).await?;
-    if client.is_some_and(|client| !client.is_public()) { Ok(client_id) } else { Err(OauthError::invalid_client()) }
+    Some(authenticate(app, parts, credentials).await?)
+        .filter(|client| !client.is_public())
+        .map(|client| client.client_id)
+        .ok_or_else(OauthError::invalid_client)
 }
 
 fn identify(parts: &Parts, credentials: &Credentials) -> Result<(String, Option<String>), OauthError> {

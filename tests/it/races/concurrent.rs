@@ -1,0 +1,150 @@
+//! X5: many sign-ins of one user at once, through several nodes, never leave more than the limit; nor does a lock-out among them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sqlx::{Connection, PgConnection};
+use tenure::input::CreateSession;
+use tenure::store::{Actor, NewSession, Store, UserPatch};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use crate::support::{Clock, Db, rounds};
+
+const CLIENTS: usize = 64;
+const LIMIT: i64 = 5;
+
+fn sign_in(user: &str) -> NewSession {
+    CreateSession { kind: "user".into(), user: Some(user.into()), ..Default::default() }.validate().unwrap()
+}
+
+/// The most live sessions of one user that a look at the database ever shows.
+async fn observe(url: String, stop: Arc<AtomicBool>) -> i64 {
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let mut most = 0;
+    while !stop.load(Ordering::Acquire) {
+        let look = "select coalesce(max(n), 0) from (select count(*) as n from tenure.live where user_id is not null group by user_id) c";
+        most = most.max(sqlx::query_scalar(look).fetch_one(&mut connection).await.unwrap());
+    }
+    most
+}
+
+/// Rounds of [`CLIENTS`] sign-ins of one user at once; the most live sessions ever seen, and how many sign-ins succeeded.
+async fn crowd(db: &Db, policy: &str, rounds: u32, lock_out: bool) -> (i64, u32) {
+    db.sql(&format!(
+        "insert into tenure.properties (name, value) values ('tenure.user.max_sessions', '{LIMIT}'), ('tenure.user.at_max_sessions', '{policy}')
+         on conflict (name) do update set value = excluded.value"
+    ))
+    .await;
+    let stores: Vec<Store> = vec![db.store_of(8).await, db.store_of(8).await, db.store_of(8).await];
+    let stop = Arc::new(AtomicBool::new(false));
+    let observer = tokio::spawn(observe(db.url.clone(), Arc::clone(&stop)));
+    let (mut most, mut entered) = (0, 0);
+    for round in 0..rounds {
+        let user = format!("{policy}-{round}");
+        db.user(&user).await;
+        let start = Arc::new(Barrier::new(CLIENTS));
+        let mut clients = JoinSet::new();
+        for number in 0..CLIENTS {
+            let (store, start, user) = (stores[number % stores.len()].clone(), Arc::clone(&start), user.clone());
+            clients.spawn(async move {
+                start.wait().await;
+                if lock_out && number == CLIENTS / 2 {
+                    let patch = UserPatch { locked_out: Some(true), ..Default::default() };
+                    store.patch_user(&user, &patch, Actor("operator")).await.unwrap().unwrap();
+                    return false;
+                }
+                match store.create(&sign_in(&user), Actor("race")).await {
+                    Ok(_) => true,
+                    Err(error) => {
+                        assert!(matches!(error.code(), "session_limit_reached" | "user_locked_out"), "{error}");
+                        false
+                    }
+                }
+            });
+        }
+        let signed_in = clients.join_all().await.into_iter().filter(|signed_in| *signed_in).count();
+        let left = db
+            .count(&format!("select count(*) from tenure.live v join tenure.users u on u.id = v.user_id where u.name = '{user}'"))
+            .await;
+        most = most.max(left);
+        entered += u32::try_from(signed_in).unwrap();
+        if lock_out {
+            assert_eq!(left, 0, "{user}: a locked-out user has a live session");
+        } else if policy == "reject" && most <= LIMIT {
+            assert_eq!((left, signed_in), (LIMIT, 5), "{user}");
+        }
+        db.sql(&format!(
+            "select tenure.terminate(s.id) from tenure.sessions s join tenure.users u on u.id = s.user_id where u.name = '{user}'"
+        ))
+        .await;
+    }
+    stop.store(true, Ordering::Release);
+    (most.max(observer.await.unwrap()), entered)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_x5_sixty_four_sign_ins_at_once_never_leave_a_sixth_session() {
+    let db = Db::with(Clock::Real).await;
+    // A thousand rounds in full for each policy, and a twentieth otherwise.
+    for policy in ["end_idlest", "end_oldest", "reject"] {
+        let rounds = if rounds(10) == 10 { 1_000 } else { rounds(200) };
+        let (most, entered) = crowd(&db, policy, rounds, false).await;
+        println!("{policy}: {most} at most, {entered} of {} sign-ins in {rounds} rounds", rounds * 64);
+        assert_eq!(most, LIMIT, "{policy}");
+    }
+    let ended = "select count(*) from tenure.session_events e where e.type = 'session_ended' and e.session_id in
+                    (select session_id from tenure.session_events where type = 'session_ended' group by session_id having count(*) > 1)";
+    assert_eq!(db.count(ended).await, 0, "ended once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_x5_rule_u4_a_lock_out_among_them_leaves_none() {
+    let db = Db::with(Clock::Real).await;
+    for policy in ["end_idlest", "end_oldest", "reject"] {
+        let (most, _) = crowd(&db, policy, rounds(100), true).await;
+        assert!(most <= LIMIT, "{policy}: {most}");
+    }
+}
+
+/// The crowd finds what it looks for: counted without the user's lock, more get in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_x5_without_the_lock_of_the_user_more_get_in() {
+    let db = Db::with(Clock::Real).await;
+    let body: String =
+        sqlx::query_scalar("select pg_get_functiondef('tenure.sign_in'::regproc)").fetch_one(db.pool()).await.unwrap();
+    assert!(body.contains("for no key update"));
+    db.sql(&body.replace("for no key update", "")).await;
+    for policy in ["end_idlest", "end_oldest", "reject"] {
+        let mut most = 0;
+        for _ in 0..10 {
+            db.sql("delete from tenure.users u where not exists (select from tenure.sessions s where s.user_id = u.id)").await;
+            most = most.max(crowd(&db, policy, 1, false).await.0);
+        }
+        assert!(most > LIMIT, "{policy}: the crowd cannot fail");
+    }
+}
+
+/// X3: a maintenance that begins at once leaves no session of a sign-in under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_x3_a_maintenance_that_begins_at_once_ends_the_sign_ins_under_way() {
+    let db = Db::with(Clock::Real).await;
+    db.user("abel.tuter").await;
+    let mut under_way = db.connection().await;
+    let begun = "begin; select tenure.sign_in('user', 'abel.tuter', sha256('x'), null, 'desktop', null, null, null, null, false, null, null, '{}')";
+    sqlx::raw_sql(begun).execute(&mut under_way).await.unwrap();
+    let store = db.store.clone();
+    let change = tokio::spawn(async move {
+        store.set_property("tenure.maintenance_at", "2020-01-01T00:00:00Z", false, Actor("operator")).await
+    });
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while db.count(waiting).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    sqlx::raw_sql("commit").execute(&mut under_way).await.unwrap();
+    change.await.unwrap().unwrap();
+    assert_eq!(db.count("select count(*) from tenure.sessions").await, 0);
+    assert_eq!(db.count("select count(*) from tenure.ended_sessions where end_reason = 'maintenance'").await, 1);
+    let refused = db.store.create(&sign_in("abel.tuter"), Actor("race")).await.unwrap_err();
+    assert_eq!(refused.code(), "maintenance");
+}
