@@ -155,7 +155,11 @@ const SUMS: &[(&str, usize, &str)] = &[
         "counted_anchor again; how long an app\'s report holds; lifespans, grace and memory of OAuth tokens",
     ),
     ("migrations/V12__idempotency.sql", 2, "when an idempotency key is forgotten; the lifespan of tokens"),
-    ("migrations/V16__admission.sql", 8, "tenure.limits again (6); when an idempotency key is forgotten; the lifespan of tokens"),
+    (
+        "migrations/V16__admission.sql",
+        9,
+        "tenure.limits again (6); when an idempotency key is forgotten; lifespans of tokens (2)",
+    ),
     ("src/session/limits.rs", 1, "the twin of tenure.limits, and the prompt before its idle deadline"),
     ("src/session/mark.rs", 1, "the twin of tenure.counted_anchor: how far refreshes move an anchor"),
     ("src/cache.rs", 1, "how close to a deadline memory may judge"),

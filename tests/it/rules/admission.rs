@@ -84,7 +84,7 @@ async fn rule_x5_only_live_sessions_of_the_kind_and_user_count() {
     at(&db, "09:30").await;
     create(&db, user()).await;
     assert_eq!(ending(&db, &first).await, ("idle", t("09:30")));
-    assert_eq!(db.count("select count(*) from tenure.sessions where kind = 'user'").await, 1);
+    assert_eq!(db.count("select count(*) from tenure.sessions s join tenure.users u on u.id = s.user_id where s.kind = 'user' and u.name = 'abel.tuter'").await, 1);
 
     mobile_app(&db, 60, 600).await;
     set(&db, "tenure.mobile.max_sessions", "1").await;
