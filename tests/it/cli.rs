@@ -92,6 +92,16 @@ async fn every_command_speaks_json_and_prose() {
     let checked = run_with(url, &["sessions", "check", "--json"], format!("{token}\n").as_bytes()).document();
     assert_keys(&checked, &["session", "seconds_left", "prompt", "prompt_at", "can_extend", "transaction_id"]);
 
+    assert!(prose("maintenance status").starts_with("No maintenance"));
+    assert!(json("maintenance start --in 10")["value"].as_str().unwrap().ends_with('Z'));
+    assert!(prose("maintenance status").contains("only users with role admin"));
+    run(url, &["sessions", "create", "--kind", "guest"]).failed(5, "Nobody can sign in: maintenance begins at");
+    assert!(prose("maintenance start --at 2099-01-01T00:00:00+01:00").contains("2098-12-31T23:00:00"));
+    assert_eq!(json("maintenance status")["name"], "tenure.maintenance_at");
+    assert!(prose("maintenance stop").starts_with("No maintenance"));
+    run(url, &["maintenance", "start"]).failed(2, "--in");
+    run(url, &["maintenance", "start", "--at", "tonight"]).failed(2, "instant");
+
     assert_eq!(json("sessions list")["items"][0]["id"], id);
     assert!(prose("sessions list").starts_with("ID "));
     assert_eq!(json(&format!("sessions show {id}"))["user"], "abel.tuter");

@@ -1,19 +1,17 @@
-// Tenure for pages: asks how long the session lasts, offers more time, does what its end demands. See docs/BROWSER.md.
+// Tenure for pages: how long the session lasts, more time, and what its end demands. See docs/BROWSER.md.
 (() => {
   'use strict';
-  const data = document.currentScript ? document.currentScript.dataset : {};
+  const data = document.currentScript?.dataset || {};
   const base = (data.base || '').replace(/\/+$/, '');
   const say = (name, text) => data[name] || text;
   const ended = say('endedTitle', 'Your session has ended');
   const close = [say('close', 'Close')];
-  const channel = 'BroadcastChannel' in window ? new BroadcastChannel('tenure' + base) : null;
+  const channel = window.BroadcastChannel ? new BroadcastChannel('tenure' + base) : null;
 
-  let live = null; // what the store said last
+  let live; // what the store said last
   let end = 0; // by this machine's clock
   let promptAt = Infinity;
-  let dismissed = false;
-  let prompting = null;
-  let timer = 0;
+  let dismissed, prompting, timer, noticed;
   let asked = 0;
 
   const again = (ms) => {
@@ -24,19 +22,26 @@
   // Only spans are taken from the answer: this machine's clock may be wrong. Seconds are rounded down.
   const learn = (state, at = Date.now()) => {
     // Another window signed out and left a guest.
-    if (live && live.session.user && !state.session.user) return over({ reason: 'signed_out' });
+    if (live?.session.user && !state.session.user) return over({ reason: 'signed_out' });
     // Answers overtake each other; a session's activity only moves forward.
-    const moved = ({ session }) => Date.parse(session.last_activity_at);
+    const moved = (a) => Date.parse(a.session.last_activity_at);
     if (!live || live.session.id !== state.session.id || moved(state) >= moved(live)) {
       live = state;
       end = at + state.seconds_left * 1000 + 1000;
       promptAt = state.prompt_at ? end - (Date.parse(state.session.expires_at) - Date.parse(state.prompt_at)) : Infinity;
       if (state.prompt) promptAt = Math.min(promptAt, at);
+      notice(state.maintenance_at);
     }
     show();
   };
 
-  const share = (message) => channel && channel.postMessage(message);
+  const notice = (at) => {
+    if (at && at !== noticed) dialog('tenure-maintenance', say('maintenanceTitle', 'Maintenance'), [close])
+      .text(say('maintenanceText', 'Your session ends at {time}.').replace('{time}', new Date(at).toLocaleTimeString()));
+    noticed = at;
+  };
+
+  const share = (message) => channel?.postMessage(message);
 
   const show = () => {
     const now = Date.now();
@@ -55,7 +60,7 @@
     }
   };
 
-  // The dialog counts each second and asks now and then: others may have moved the end.
+  // Others may have moved the end.
   const tick = () => (prompting && Date.now() < end && Date.now() - asked < 10000 ? show() : ask());
 
   const ask = async (path = 'session', method, body) => {
@@ -90,12 +95,12 @@
   };
 
   const login = (problem) => {
-    const url = new URL(data.loginUrl || '/login', location.href);
+    const url = new URL(data.loginUrl || '/login', location);
     url.searchParams.set('reason', problem.reason || 'unknown_token');
     return url.href;
   };
 
-  // A page that never had a session, such as the sign-in page, is left alone.
+  // A page that never had a session is left alone.
   const over = (problem) => {
     if (!live) return false;
     forget();
@@ -131,53 +136,51 @@
         if (closed) break;
         await new Promise((next) => setTimeout(next, 1000));
       }
-      return resolve(false);
+      resolve(false);
     };
-    let chosen = false;
+    let chosen;
     dialog('tenure-continue', ended, [[say('continue', 'Continue'), () => { chosen = true; wait(); }], close],
       () => chosen || resolve(false)).text(say('continueText', 'Sign in to go on? What you did last is then sent again.'));
   });
 
   // Text and buttons; styled by class.
   const dialog = (kind, title, buttons, closed) => {
-    const element = document.createElement('dialog');
-    const add = (tag, name, text) => {
-      const child = document.createElement(tag);
-      child.className = 'tenure-' + name;
-      child.textContent = text;
-      return element.appendChild(child);
-    };
-    element.className = 'tenure-dialog ' + kind;
-    element.setAttribute('role', 'alertdialog');
+    const box = document.createElement('dialog');
+    const add = (tag, name, textContent) =>
+      box.appendChild(Object.assign(document.createElement(tag), { className: 'tenure-' + name, textContent }));
+    const set = (node, name, value) => node.setAttribute(name, value);
+    box.className = 'tenure-dialog ' + kind;
+    set(box, 'role', 'alertdialog');
     add('h2', 'title', title).id = kind + '-title';
     const text = add('p', 'text', '');
     text.id = kind + '-text';
-    if (kind === 'tenure-prompt') text.setAttribute('role', 'timer');
-    element.setAttribute('aria-labelledby', kind + '-title');
-    element.setAttribute('aria-describedby', kind + '-text');
+    if (kind === 'tenure-prompt') set(text, 'role', 'timer');
+    set(box, 'aria-labelledby', kind + '-title');
+    set(box, 'aria-describedby', kind + '-text');
     for (const [label, act] of buttons) {
       const button = add('button', 'button', label);
       button.type = 'button';
-      button.addEventListener('click', () => { if (act) act(); element.close(); });
+      button.addEventListener('click', () => { act?.(); box.close(); });
     }
-    element.addEventListener('close', () => { element.remove(); if (closed) closed(); });
-    document.body.append(element);
-    element.showModal();
-    return { text: (words) => { text.textContent = words; }, close: () => element.close() };
+    box.onclose = () => { box.remove(); closed?.(); };
+    document.body.append(box);
+    box.showModal();
+    return { text: (words) => { text.textContent = words; }, close: () => box.close() };
   };
 
   // fetch for what a page does by itself, marked as ajax.
   const marked = async (input, options) => {
     const request = new Request(input, options);
+    const { headers } = request;
     if (new URL(request.url).origin !== location.origin) return fetch(request);
-    if (!request.headers.has('X-Tenure-Activity')) request.headers.set('X-Tenure-Activity', 'ajax');
+    if (!headers.has('X-Tenure-Activity')) headers.set('X-Tenure-Activity', 'ajax');
     const answer = await fetch(request.clone());
     if (answer.status !== 401) return answer;
-    let problem = { action: answer.headers.get('X-Tenure-Action'), reason: answer.headers.get('X-Tenure-Reason') };
-    const type = answer.headers.get('Content-Type') || '';
-    if (!problem.action && type.includes('problem')) problem = await answer.clone().json().catch(() => ({}));
+    const told = (name) => answer.headers.get(name) || '';
+    let problem = { action: told('X-Tenure-Action'), reason: told('X-Tenure-Reason') };
+    if (!problem.action && told('Content-Type').includes('problem')) problem = await answer.clone().json().catch(() => ({}));
     if (!problem.action) return answer;
-    const user = live && live.session.user;
+    const user = live?.session.user;
     return over(problem) && problem.action === 'resubmit_after_login' && user && await resumed(problem, user)
       ? fetch(request) : answer;
   };
@@ -190,7 +193,7 @@
   };
 
   if (channel) channel.onmessage = ({ data: { state, at } }) => (state ? learn(state, at) : live && ask());
-  document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && ask());
+  document.addEventListener('visibilitychange', () => document.hidden || ask());
   window.Tenure = {
     ask: () => ask(), extend, signOut, fetch: marked,
     report: (activity) => ask('check', 'POST', JSON.stringify({ activity }))

@@ -50,8 +50,12 @@ pub(super) fn complete(document: &utoipa::openapi::OpenApi) -> Value {
             describe(path, operation);
         }
     }
+    let whole: Vec<String> = members(&mut document["components"]["schemas"])
+        .filter(|(_, schema)| schema.get("required").is_some())
+        .map(|(name, _)| format!("#/components/schemas/{name}"))
+        .collect();
     for (_, schema) in members(&mut document["components"]["schemas"]) {
-        flatten(schema);
+        flatten(schema, &whole);
     }
     for (place, facts) in facts() {
         let schema = document.pointer_mut(&place).and_then(Value::as_object_mut);
@@ -63,11 +67,12 @@ pub(super) fn complete(document: &utoipa::openapi::OpenApi) -> Value {
     document
 }
 
-/// A part that may be missing is a part whose members may be missing.
-fn flatten(schema: &mut Value) {
+/// A part that may be missing is a part whose members may be missing; one that is there as a whole or not at all may be anything.
+fn flatten(schema: &mut Value, whole: &[String]) {
     for part in schema.get_mut("allOf").and_then(Value::as_array_mut).into_iter().flatten() {
         if part["oneOf"][1] == json!({"type": "null"}) {
-            *part = part["oneOf"][0].take();
+            let members = part["oneOf"][0].take();
+            *part = if whole.contains(&text(&members["$ref"])) { json!({"anyOf": [members, {}]}) } else { members };
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP API over real connections: shapes, codes, roles, nodes, outages.
 
 mod access;
+mod admission;
 mod browser;
 mod cluster;
 mod documents;
