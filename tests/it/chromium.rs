@@ -191,3 +191,29 @@ async fn rule_e1_a_request_that_met_an_ended_session_is_sent_again_or_not() {
     browser.until("window.status_seen === 200", SOON).await;
     assert_eq!(browser.windows().await.len(), 1, "the pop-up closes");
 }
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_x3_a_page_says_once_when_maintenance_ends_the_session() {
+    let api = Api::start().await;
+    api.db.user("abel.tuter").await;
+    let (_, token) = api.create(&json!({"kind": "user", "user": "abel.tuter"})).await;
+    let site = site(&api).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{site}/enter?token={token}")).await;
+    browser.open(&format!("{site}/page")).await;
+    state(&browser).await;
+    let at = api.db.now().await + TimeDelta::minutes(10);
+    let value = at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    api.put("/v1/properties/tenure.maintenance_at", &json!({ "value": value })).await.expect(200);
+    state(&browser).await;
+    browser.until("document.querySelector('dialog.tenure-maintenance[open]') !== null", SOON).await;
+    let text = browser.value("document.querySelector('.tenure-text').textContent").await;
+    assert!(text.as_str().unwrap().starts_with("Your session ends at "), "{text}");
+    browser.press(ENTER).await;
+    browser.until(NO_DIALOG, SOON).await;
+    state(&browser).await;
+    assert_eq!(browser.value(NO_DIALOG).await, true, "said once");
+    leave(&api, &browser, 3).await;
+    until_address(&browser, &format!("{site}/login?reason=maintenance")).await;
+}
