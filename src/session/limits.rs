@@ -1,4 +1,4 @@
-//! The limits of a session as instants: the twin of `tenure.limits` in `migrations/V16__admission.sql`.
+//! The limits of a session as instants: the twin of `tenure.limits` in `migrations/V13__admission.sql`.
 //!
 //! A property test holds the two together to the microsecond. Nothing else in the program adds a limit to an instant.
 

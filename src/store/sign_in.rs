@@ -1,4 +1,4 @@
-//! Signing in: how every session but the residue of a sign-out begins. The rules are in `migrations/V16__admission.sql`.
+//! Signing in: how every session but the residue of a sign-out begins. The rules are in `migrations/V13__admission.sql`.
 
 use std::net::IpAddr;
 

@@ -156,7 +156,7 @@ const SUMS: &[(&str, usize, &str)] = &[
     ),
     ("migrations/V12__idempotency.sql", 2, "when an idempotency key is forgotten; the lifespan of tokens"),
     (
-        "migrations/V16__admission.sql",
+        "migrations/V13__admission.sql",
         9,
         "tenure.limits again (6); when an idempotency key is forgotten; lifespans of tokens (2)",
     ),

@@ -1,4 +1,4 @@
--- V16 admission: who may sign in: limits of concurrent sessions (X5), and maintenance, which refuses sign-ins and ends the rest (X3).
+-- V13 admission: who may sign in: limits of concurrent sessions (X5), and maintenance, which refuses sign-ins and ends the rest (X3).
 
 -- tenure.utc_instant: text as an instant, if it is one as RFC 3339 writes it in UTC.
 create function tenure.utc_instant(p_text text) returns timestamptz
