@@ -3,6 +3,7 @@
 mod bench;
 mod database;
 mod demo;
+mod doctor;
 mod events;
 mod keys;
 mod maintenance;
@@ -34,7 +35,8 @@ use output::note;
     about,
     after_help = "Try it: `tenure demo` starts three nodes on a PostgreSQL of their own and shows sessions shared between them.\n\
                   Start for real: set DATABASE_URL, then `tenure migrate`, `tenure keys create --name app --role admin`, `tenure serve`.\n\
-                  Exit codes: 0 done, 2 usage, 3 configuration, 4 not found, 5 conflict or refused, 6 PostgreSQL unavailable, 7 bad data."
+                  Exit codes: 0 done, 2 usage, 3 configuration, 4 not found, 5 conflict or refused, 6 PostgreSQL unavailable, 7 bad data.\n\
+                  `tenure doctor` exits with 5 when it found a problem, and with 0 when it found none."
 )]
 struct Cli {
     #[command(flatten)]
@@ -102,6 +104,8 @@ enum Command {
     /// Create, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Examine the database: server, schema, clock, bloat, rights, nodes; what was found and what to do. Changes nothing.
+    Doctor(doctor::DoctorArgs),
     /// Measure sign-ins and checks on this PostgreSQL, in a database of its own.
     Bench(bench::BenchArgs),
 }
@@ -206,6 +210,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Nodes(command) => nodes::run(&global, &command).await,
         Command::Events(args) => events::run(&global, args).await,
         Command::Keys(command) => keys::run(&global, command).await,
+        Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Bench(args) => bench::run(&global, &args).await,
     }
 }

@@ -6,6 +6,8 @@ mod activity;
 mod attributes;
 mod connect;
 mod control;
+#[cfg(feature = "cli")]
+mod doctor;
 mod entities;
 mod error;
 mod events;
@@ -28,6 +30,8 @@ pub use activity::{Flushed, OpenTransaction};
 pub use attributes::{AttributeChange, Attributes};
 pub use connect::{ConnectError, ConnectSettings};
 pub use control::{Applied, Control, PollAnswer};
+#[cfg(feature = "cli")]
+pub use doctor::{Area, Examination, ExamineSettings, Finding, Severity, examine};
 pub use entities::{Client, Entity, EntityPut};
 pub use events::{Event, EventFilter};
 pub use follow::{EventPosition, EventRead, EventSnapshot};

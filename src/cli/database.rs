@@ -17,6 +17,21 @@ pub(super) struct Database {
 impl Database {
     /// Finds the database; an embedded one is started and migrated.
     pub(super) async fn find(global: &Global) -> Result<Self, Failure> {
+        let database = Self::open(global).await?;
+        if database.embedded.is_some() {
+            let spinner = spinner();
+            let migrated = migrate(&database.settings, &|step| spinner.set_message(step.to_owned())).await;
+            spinner.finish_and_clear();
+            if let Err(error) = migrated {
+                database.close().await?;
+                return Err(error.into());
+            }
+        }
+        Ok(database)
+    }
+
+    /// Finds the database; an embedded one is started, and its schema left as it is.
+    pub(super) async fn open(global: &Global) -> Result<Self, Failure> {
         let settings = |url: String| ConnectSettings {
             url,
             connections: 4,
@@ -32,15 +47,10 @@ impl Database {
             return Ok(Self { settings: settings(url), embedded: None });
         }
         let spinner = spinner();
-        let embedded = Embedded::start(&global.data_dir(), &|step| spinner.set_message(step.to_owned())).await?;
-        let settings = settings(embedded.url());
-        let migrated = migrate(&settings, &|step| spinner.set_message(step.to_owned())).await;
+        let embedded = Embedded::start(&global.data_dir(), &|step| spinner.set_message(step.to_owned())).await;
         spinner.finish_and_clear();
-        if let Err(error) = migrated {
-            embedded.stop().await?;
-            return Err(error.into());
-        }
-        Ok(Self { settings, embedded: Some(embedded) })
+        let embedded = embedded?;
+        Ok(Self { settings: settings(embedded.url()), embedded: Some(embedded) })
     }
 
     /// A connected store whose schema this program knows.

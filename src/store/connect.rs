@@ -63,14 +63,6 @@ impl Store {
     /// Connects, and refuses a server that cannot keep the store's promises (FAULTS, bad input 89 to 98).
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, ConnectError> {
         let store = Self::connect_lazily(settings)?;
-        let options = store.pool.connect_options();
-        let refused = |error: &sqlx::Error| ConnectError::Refused {
-            place: format!("{}:{}", options.get_host(), options.get_port()),
-            reason: match error {
-                sqlx::Error::PoolTimedOut => "no answer within 5 s; is it running, and is the address right?".to_owned(),
-                error => error.to_string(),
-            },
-        };
         // connect_probe
         let server = sqlx::query!(
             r#"/* connect_probe */
@@ -82,7 +74,7 @@ impl Store {
         )
         .fetch_one(&store.pool)
         .await
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| store.refused(&error))?;
 
         let unsuitable = |message: String| Err(ConnectError::Unsuitable(message));
         if server.version < 150_000 {
@@ -114,6 +106,18 @@ impl Store {
         }
         store.primary.store(true, Ordering::Relaxed);
         Ok(store)
+    }
+
+    /// The server did not answer, or refused.
+    pub(super) fn refused(&self, error: &sqlx::Error) -> ConnectError {
+        let options = self.pool.connect_options();
+        ConnectError::Refused {
+            place: format!("{}:{}", options.get_host(), options.get_port()),
+            reason: match error {
+                sqlx::Error::PoolTimedOut => "no answer within 5 s; is it running, and is the address right?".to_owned(),
+                error => error.to_string(),
+            },
+        }
     }
 
     /// A store that connects when it is first used, for programs that start before their database.

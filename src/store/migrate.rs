@@ -23,6 +23,8 @@ mod embedded {
 
 /// Advisory lock of every Tenure migration: "tenure" in ASCII.
 const LOCK: i64 = 0x7465_6e75_7265;
+/// The body of the only clock, `tenure.now()`.
+pub(super) const CLOCK_BODY: &str = "select clock_timestamp()";
 const LOCK_WAIT: Duration = Duration::from_mins(1);
 
 /// What stood in the way of a migration.
@@ -82,6 +84,18 @@ fn newest() -> i64 {
 
 fn runner() -> Runner {
     embedded::migrations::runner().set_abort_divergent(true).set_abort_missing(true)
+}
+
+/// The migrations of this program.
+#[cfg(feature = "cli")]
+pub(super) fn known() -> Vec<Migration> {
+    runner().get_migrations().clone()
+}
+
+/// The migrations applied, in order, or what is wrong with their history; `None` without one.
+#[cfg(feature = "cli")]
+pub(super) async fn applied(connection: &mut PgConnection) -> Result<Option<Result<Vec<Migration>, String>>, sqlx::Error> {
+    Ok(read_history(connection).await?.map(|rows| rows.iter().map(parse).collect()))
 }
 
 /// Applies what is pending. `progress` hears one sentence for every step. Waits up to a minute for another migration.
@@ -185,16 +199,16 @@ impl Store {
             Some(_) => {}
         }
         let genuine = sqlx::query_scalar!(
-            r#"/* clock_check */ select btrim(p.prosrc) = 'select clock_timestamp()' as "genuine!" from pg_proc p where p.oid = 'tenure.now()'::regprocedure"#
+            r#"/* clock_check */ select btrim(p.prosrc) = $1 as "genuine!" from pg_proc p where p.oid = 'tenure.now()'::regprocedure"#,
+            CLOCK_BODY
         )
         .fetch_one(&self.pool)
         .await
         .map_err(|error| MigrateError::History(error.to_string()))?;
         if !genuine && !cfg!(feature = "test-util") {
-            return Err(MigrateError::Mismatch(
-                "tenure.now() was replaced: this database runs on a test's clock. Restore its body: select clock_timestamp()."
-                    .to_owned(),
-            ));
+            return Err(MigrateError::Mismatch(format!(
+                "tenure.now() was replaced: this database runs on a test's clock. Restore its body: {CLOCK_BODY}."
+            )));
         }
         Ok(())
     }
@@ -269,27 +283,12 @@ async fn holder(connection: &mut PgConnection) -> String {
 }
 
 async fn read_status(connection: &mut PgConnection) -> Result<SchemaStatus, MigrateError> {
-    let history = |error: sqlx::Error| MigrateError::History(error.to_string());
-    let exists = sqlx::query_scalar!(
-        r#"/* schema_exists */ select to_regclass('public.refinery_schema_history') is not null as "exists!""#
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(history)?;
+    let rows = read_history(connection).await.map_err(|error| MigrateError::History(error.to_string()))?;
     let mut applied: Vec<(i64, String)> = Vec::new();
-    if exists {
-        let rows = sqlx::query(
-            "/* schema_history */ select version::bigint, name, applied_on, checksum from public.refinery_schema_history order by version",
-        )
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(history)?;
-        for row in rows {
-            let parsed = parse(&row);
-            let migration = parsed.map_err(MigrateError::History)?;
-            let on = migration.applied_on().and_then(|on| on.format(&Rfc3339).ok()).unwrap_or_default();
-            applied.push((migration.version().into(), format!("V{}__{} on {on}", migration.version(), migration.name())));
-        }
+    for row in rows.unwrap_or_default() {
+        let migration = parse(&row).map_err(MigrateError::History)?;
+        let on = migration.applied_on().and_then(|on| on.format(&Rfc3339).ok()).unwrap_or_default();
+        applied.push((migration.version().into(), format!("V{}__{} on {on}", migration.version(), migration.name())));
     }
     let known = runner();
     let version = applied.last().map(|(version, _)| *version);
@@ -305,6 +304,24 @@ async fn read_status(connection: &mut PgConnection) -> Result<SchemaStatus, Migr
         pending: pending.into_iter().map(|migration| format!("V{}__{}", migration.version(), migration.name())).collect(),
         applied: applied.into_iter().map(|(_, line)| line).collect(),
     })
+}
+
+/// The rows of the history in order; `None` when there is no such table.
+async fn read_history(connection: &mut PgConnection) -> Result<Option<Vec<sqlx::postgres::PgRow>>, sqlx::Error> {
+    let exists = sqlx::query_scalar!(
+        r#"/* schema_exists */ select to_regclass('public.refinery_schema_history') is not null as "exists!""#
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if !exists {
+        return Ok(None);
+    }
+    let rows = sqlx::query(
+        "/* schema_history */ select version::bigint, name, applied_on, checksum from public.refinery_schema_history order by version",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(Some(rows))
 }
 
 /// One history row, checked where refinery itself would panic.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// From each room, the rooms it may name.
 const ARROWS: [(&str, &[&str]); 15] = [
     ("main", &["cli", "error"]),
-    ("cli", &["server", "manager", "maintenance", "cluster", "store", "session", "input", "embedded", "error"]),
+    // Doctor compares the database's clock with this machine's.
+    ("cli", &["server", "manager", "maintenance", "cluster", "store", "session", "clock", "input", "embedded", "error"]),
     ("server", &["manager", "maintenance", "cluster", "store", "session", "input", "error"]),
     ("manager", &["maintenance", "activity", "cluster", "cache", "store", "session", "clock", "input", "error"]),
     // The sweeper tells its node whether it has fallen behind; a node knows nothing of sweeping.

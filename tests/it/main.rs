@@ -12,6 +12,7 @@ mod api;
 mod chromium;
 mod cli;
 mod docs;
+mod doctor;
 mod faults;
 mod input;
 mod layering;

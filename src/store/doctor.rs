@@ -1,0 +1,249 @@
+//! The examination of a database: what stands in the way of the store's promises, with the number found and what to do.
+//!
+//! It reads and changes nothing, and must describe exactly the servers that a node refuses: so it connects lazily, and a question
+//! that fails becomes a finding instead of an error.
+
+mod bloat;
+mod clock;
+mod expected;
+mod grants;
+mod indexes;
+mod nodes;
+mod policies;
+mod schema;
+mod server;
+
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::Store;
+use super::connect::{ConnectError, ConnectSettings};
+
+/// How much a finding matters; the greater the worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// Worth knowing; nothing has to be done.
+    Note,
+    /// Something will go wrong, or goes slower or later than it should.
+    Warning,
+    /// A promise of the store does not hold, or nodes refuse to work here.
+    Problem,
+}
+
+/// One thing found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// Stable word, for instance `fsync_off`.
+    pub code: &'static str,
+    /// One sentence with the number found.
+    pub message: String,
+    /// The statement or setting that mends it, or where to look; empty when nothing has to be done.
+    pub advice: String,
+}
+
+impl Finding {
+    fn note(code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, code, message: message.into(), advice: advice.into() }
+    }
+
+    fn warning(code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::note(code, message, advice) }
+    }
+
+    fn problem(code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { severity: Severity::Problem, ..Self::note(code, message, advice) }
+    }
+
+    /// A question that was not answered.
+    fn unanswered(what: &str, error: &sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
+        match &*code {
+            "42501" => Self::note(
+                "not_visible",
+                format!("This role may not see {what}: {error}."),
+                "Run doctor as the owner of schema tenure to have it examined.",
+            ),
+            "57014" => Self::warning(
+                "too_slow",
+                format!("To look at {what} took longer than the time allowed."),
+                "Look for locks (pg_blocking_pids) and for load, and run doctor again.",
+            ),
+            // A table, column, function or schema that is not there.
+            "42P01" | "42703" | "42883" | "3F000" => Self::warning(
+                "not_examined",
+                format!("{what} could not be examined: {error}."),
+                "Bring the schema up to date with `tenure migrate`; if it is, an object was dropped: restore it from a backup.",
+            ),
+            _ => Self::problem(
+                "examination_failed",
+                format!("{what} could not be examined: {error}."),
+                "Look into PostgreSQL's log, and run doctor again.",
+            ),
+        }
+    }
+}
+
+/// What was found in one area.
+#[derive(Debug, Clone, Serialize)]
+pub struct Area {
+    /// `server`, `schema`, `indexes`, `clock`, `bloat`, `grants`, `nodes` or `policies`.
+    pub area: &'static str,
+    /// The worst of its findings; `ok` without any.
+    pub severity: Severity,
+    /// What was looked at, in one line.
+    pub summary: String,
+    /// What was found, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Area {
+    fn new(area: &'static str) -> Self {
+        Self { area, severity: Severity::Ok, summary: String::new(), findings: Vec::new() }
+    }
+
+    /// Adds the answer to one question: what was found, and a part of the summary.
+    fn take(&mut self, what: &str, answer: Result<Answer, sqlx::Error>) {
+        let answer =
+            answer.unwrap_or_else(|error| Answer { seen: String::new(), found: vec![Finding::unanswered(what, &error)] });
+        if !answer.seen.is_empty() {
+            if !self.summary.is_empty() {
+                self.summary.push_str(", ");
+            }
+            self.summary.push_str(&answer.seen);
+        }
+        self.findings.extend(answer.found);
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        self.severity = self.findings.first().map_or(Severity::Ok, |finding| finding.severity);
+    }
+}
+
+/// The answer to one question.
+#[derive(Debug, Default)]
+struct Answer {
+    /// What was looked at, a few words; empty when there is nothing to say.
+    seen: String,
+    /// What was found.
+    found: Vec<Finding>,
+}
+
+/// The whole examination.
+#[derive(Debug, Clone, Serialize)]
+pub struct Examination {
+    /// The worst of all findings.
+    pub severity: Severity,
+    /// Every area, always in the same order.
+    pub areas: Vec<Area>,
+}
+
+/// What the examination has to be told.
+pub struct ExamineSettings<'a> {
+    /// How to reach the database; the address and encryption are judged as ever, the server is not.
+    pub connect: &'a ConnectSettings,
+    /// Connections of each node (`--connections`).
+    pub node_connections: u32,
+    /// This machine's wall clock, microseconds since 1970.
+    pub wall: &'a (dyn Fn() -> i64 + Sync),
+}
+
+/// Examines a database. An error means that there was nobody to ask.
+pub async fn examine(settings: &ExamineSettings<'_>) -> Result<Examination, ConnectError> {
+    let store = Store::connect_lazily(&ConnectSettings { node: None, connections: 2, ..settings.connect.clone() })?;
+    // All questions but one go over one connection: a pooler shows itself by what a connection forgets.
+    let mut connection = store.pool.acquire().await.map_err(|error| store.refused(&error))?;
+    let areas = ask_everything(settings, &store, &mut connection).await;
+    drop(connection);
+    store.close().await;
+    let severity = areas.iter().map(|area| area.severity).max().unwrap_or(Severity::Ok);
+    Ok(Examination { severity, areas })
+}
+
+async fn ask_everything(settings: &ExamineSettings<'_>, store: &Store, connection: &mut PgConnection) -> Vec<Area> {
+    let mut server = Area::new("server");
+    server.take("The settings of the server", server::settings(connection, settings.connect.allow_lossy).await);
+    server.take("The number of connections", server::connections(connection, settings.node_connections).await);
+    server.take("Replication", server::replication(connection).await);
+    server.take("Prepared transactions", server::prepared(connection).await);
+    server.take("The way to the server", server::pooler(connection, &store.pool).await);
+
+    let mut schema = Area::new("schema");
+    schema.take("The history of migrations", schema::history(connection).await);
+    let present = schema::present(connection).await.unwrap_or(false);
+    let mut areas = vec![server];
+    if present {
+        schema.take("Partitions", schema::partitions(connection).await);
+        schema.take("Default partitions", schema::default_partitions(connection).await);
+        schema.take("Triggers", schema::triggers(connection).await);
+        schema.take("Constraints", schema::constraints(connection).await);
+
+        let mut indexes = Area::new("indexes");
+        indexes.take("Indexes", indexes::expected_indexes(connection).await);
+        indexes.take("Further indexes", indexes::further(connection).await);
+
+        let mut clock = Area::new("clock");
+        clock.take("The body of tenure.now()", clock::body(connection).await);
+        clock.take("The clock of the database", clock::distance(connection, settings.wall).await);
+        clock.take("The newest event", clock::newest(connection).await);
+
+        let mut bloat = Area::new("bloat");
+        bloat.take("Statistics of tables", bloat::tables(connection).await);
+        bloat.take("Autovacuum", bloat::autovacuum(connection).await);
+        bloat.take("Long transactions", bloat::long_transactions(connection).await);
+        bloat.take("Replication slots", bloat::slots(connection).await);
+
+        let mut grants = Area::new("grants");
+        grants.take("What everybody may do", grants::public(connection).await);
+        grants.take("The role tenure_reporter", grants::reporter(connection).await);
+        grants.take("Rights on tables", grants::tables(connection).await);
+        grants.take("The role of this connection", grants::own(connection).await);
+
+        let mut nodes = Area::new("nodes");
+        nodes.take("The registry of nodes", nodes::registry(connection).await);
+        nodes.take("The log of invalidations", nodes::log(connection).await);
+        nodes.take("Overdue sessions", nodes::overdue(connection).await);
+        nodes.take("The job after a tightened limit", nodes::lowering(connection).await);
+
+        let mut policies = Area::new("policies");
+        policies.take("The limits in force", policies::follow(connection).await);
+        areas.extend([schema, indexes, clock, bloat, grants, nodes, policies]);
+    } else {
+        areas.push(schema);
+        for area in ["indexes", "clock", "bloat", "grants", "nodes", "policies"] {
+            areas.push(Area { summary: "not examined: there is no schema yet".to_owned(), ..Area::new(area) });
+        }
+    }
+    areas
+}
+
+/// A number with its noun.
+fn counted(number: i64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
+/// A number in groups of three.
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+/// How long, for people.
+fn lasting(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7_200.0 => format!("{:.0} minutes", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} hours", s / 3_600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}

@@ -1,0 +1,467 @@
+//! `tenure doctor`: each defect that can be planted is found, with the advice that mends it.
+
+use std::process::Command;
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::support::{Clock, Db, assert_keys};
+
+const AREAS: [&str; 8] = ["server", "schema", "indexes", "clock", "bloat", "grants", "nodes", "policies"];
+
+/// What it printed, and its exit code.
+struct Examined {
+    code: i32,
+    out: String,
+}
+
+fn doctor(url: &str, args: &[&str], lossy: bool) -> Examined {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TENURE_")) {
+        command.env_remove(name);
+    }
+    let output = command
+        .env("DATABASE_URL", url)
+        .env("TENURE_ALLOW_LOSSY_DATABASE", lossy.to_string())
+        .arg("doctor")
+        .args(args)
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(err, "", "{url}");
+    Examined { code: output.status.code().unwrap(), out: String::from_utf8(output.stdout).unwrap() }
+}
+
+/// The document, after its own exit code was found right.
+#[track_caller]
+fn examined(url: &str) -> Value {
+    let run = doctor(url, &["--json"], true);
+    let document: Value = serde_json::from_str(&run.out).unwrap();
+    assert_keys(&document, &["severity", "areas"]);
+    assert_eq!(run.code, if document["severity"] == "problem" { 5 } else { 0 }, "{document:#}");
+    let areas: Vec<&str> = document["areas"].as_array().unwrap().iter().map(|area| area["area"].as_str().unwrap()).collect();
+    assert_eq!(areas, AREAS);
+    for area in document["areas"].as_array().unwrap() {
+        assert_keys(area, &["area", "severity", "summary", "findings"]);
+    }
+    document
+}
+
+fn findings(document: &Value) -> Vec<&Value> {
+    document["areas"].as_array().unwrap().iter().flat_map(|area| area["findings"].as_array().unwrap()).collect()
+}
+
+/// The finding of this code about this; its severity and advice.
+#[track_caller]
+fn found<'a>(document: &'a Value, code: &str, about: &str) -> (&'a str, &'a str) {
+    let finding = findings(document)
+        .into_iter()
+        .find(|finding| finding["code"] == code && finding["message"].as_str().unwrap().contains(about))
+        .unwrap_or_else(|| panic!("no {code} about {about}: {document:#}"));
+    assert_keys(finding, &["severity", "code", "message", "advice"]);
+    (finding["severity"].as_str().unwrap(), finding["advice"].as_str().unwrap())
+}
+
+/// Codes of all problems; the schema's, for a server may be lossy or full for reasons of its own.
+fn problems(document: &Value) -> Vec<&str> {
+    findings(document)
+        .into_iter()
+        .filter(|finding| finding["severity"] == "problem")
+        .map(|finding| finding["code"].as_str().unwrap())
+        .collect()
+}
+
+/// Plants a defect, sees it found, follows the advice, and sees it gone.
+async fn planted(plant: &str, severity: &str, code: &str, about: &str) {
+    let db = Db::with(Clock::Real).await;
+    db.sql(plant).await;
+    let document = examined(&db.url);
+    let (seen, advice) = found(&document, code, about);
+    assert_eq!(seen, severity, "{document:#}");
+    // Alone, because some statements allow no transaction around them.
+    for statement in advice.split("--").next().unwrap().split(';').filter(|statement| !statement.trim().is_empty()) {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(db.pool())
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    let after = examined(&db.url);
+    assert!(findings(&after).iter().all(|finding| finding["code"] != code), "{advice}: {after:#}");
+}
+
+#[tokio::test]
+async fn a_fresh_database_has_no_problem_and_each_good_area_is_one_line() {
+    let db = Db::with(Clock::Real).await;
+    let document = examined(&db.url);
+    assert_eq!(problems(&document), Vec::<&str>::new(), "{document:#}");
+    for area in document["areas"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|area| ["schema", "indexes", "policies"].contains(&area["area"].as_str().unwrap()))
+    {
+        assert_eq!((area["severity"].as_str(), area["findings"].as_array().unwrap().len()), (Some("ok"), 0), "{area:#}");
+    }
+    let run = doctor(&db.url, &[], true);
+    assert_eq!(run.code, 0, "{}", run.out);
+    for area in AREAS {
+        assert_eq!(run.out.lines().filter(|line| line.starts_with(area)).count(), 1, "{}", run.out);
+    }
+    assert!(run.out.contains("schema    ok       version "), "{}", run.out);
+}
+
+#[tokio::test]
+async fn a_running_node_is_counted_and_nothing_is_wrong_with_it() {
+    let db = Db::with(Clock::Real).await;
+    let node = db.node("node-1").await;
+    let document = examined(&db.url);
+    assert_eq!(problems(&document), Vec::<&str>::new(), "{document:#}");
+    assert!(document["areas"][6]["summary"].as_str().unwrap().starts_with("1 node,"), "{document:#}");
+    assert!(findings(&document).iter().all(|finding| finding["code"] != "no_node"));
+    node.drain().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_a_schema_is_described() {
+    let run = doctor(&Db::empty("UTF8").await, &[], true);
+    assert_eq!(run.code, 5, "{}", run.out);
+    assert!(run.out.contains("Run `tenure migrate` once.") && run.out.contains("policies  -        not examined"), "{}", run.out);
+}
+
+#[tokio::test]
+async fn an_encoding_that_nodes_refuse_is_described() {
+    let document = examined(&Db::empty("SQL_ASCII").await);
+    assert_eq!(found(&document, "encoding", "SQL_ASCII").0, "problem");
+    assert_eq!(found(&document, "no_schema", "no Tenure schema").0, "problem");
+}
+
+#[tokio::test]
+async fn a_lossy_server_is_a_problem_unless_it_was_accepted() {
+    let db = Db::with(Clock::Real).await;
+    let lossy = db.count("select (current_setting('fsync') = 'off')::int::bigint").await == 1;
+    let strict: Value = serde_json::from_str(&doctor(&db.url, &["--json"], false).out).unwrap();
+    let lenient = examined(&db.url);
+    if lossy {
+        assert_eq!(found(&strict, "fsync_off", "fsync").0, "problem");
+        assert_eq!(found(&lenient, "fsync_off", "fsync").0, "warning");
+    }
+    assert_eq!(problems(&strict).contains(&"fsync_off"), lossy);
+    // The tests' databases commit without waiting for the disk.
+    assert_eq!(found(&lenient, "synchronous_commit_off", "synchronous_commit").0, "warning");
+}
+
+#[tokio::test]
+async fn a_database_that_refuses_writes_is_described() {
+    let db = Db::with(Clock::Real).await;
+    let name = db.url.rsplit_once('/').unwrap().1;
+    db.sql(&format!("alter database {name} set default_transaction_read_only = on")).await;
+    assert_eq!(found(&examined(&db.url), "read_only", "cannot write").0, "problem");
+}
+
+#[tokio::test]
+async fn too_few_connections_for_the_pools_are_a_problem() {
+    let db = Db::with(Clock::Real).await;
+    let name = db.url.rsplit_once('/').unwrap().1;
+    db.sql(&format!("alter database {name} connection limit 15")).await;
+    assert_eq!(found(&examined(&db.url), "too_few_connections", "the connection limit of the database leaves 15").0, "problem");
+    let run = doctor(&db.url, &["--json", "--connections", "5"], true);
+    assert!(!run.out.contains("too_few_connections"), "{}", run.out);
+}
+
+#[tokio::test]
+async fn a_history_that_differs_is_found() {
+    let db = Db::with(Clock::Real).await;
+    db.sql("update public.refinery_schema_history set checksum = '42' where version = 5").await;
+    assert_eq!(found(&examined(&db.url), "checksum_differs", "V5__limits").0, "problem");
+    db.sql("delete from public.refinery_schema_history where version = 5").await;
+    assert_eq!(found(&examined(&db.url), "migration_missing", "V5__limits").0, "problem");
+    db.sql("insert into public.refinery_schema_history select 900, 'later', applied_on, checksum from public.refinery_schema_history where version = 1").await;
+    assert_eq!(found(&examined(&db.url), "schema_ahead", "version 900").0, "problem");
+    db.sql("delete from public.refinery_schema_history where version > 11").await;
+    assert_eq!(found(&examined(&db.url), "schema_behind", "version 11").1, "Run `tenure migrate`.");
+    db.sql("update public.refinery_schema_history set applied_on = 'yesterday' where version = 1").await;
+    assert_eq!(found(&examined(&db.url), "history_unreadable", "RFC 3339").0, "problem");
+    db.sql("drop table public.refinery_schema_history cascade").await;
+    assert_eq!(found(&examined(&db.url), "history_missing", "Schema tenure is there").0, "problem");
+}
+
+#[tokio::test]
+async fn partitions_of_the_coming_months_are_expected() {
+    let drop = "do $$ begin execute format('drop table tenure.session_events_%s', to_char(tenure.now() at time zone 'UTC' + interval '2 months', 'YYYY_MM')); end $$";
+    planted(drop, "warning", "partition_missing", "session_events_").await;
+}
+
+#[tokio::test]
+async fn rows_in_a_default_partition_are_counted() {
+    let db = Db::with(Clock::Real).await;
+    db.sql("insert into tenure.session_events select * from jsonb_populate_record(null::tenure.session_events, to_jsonb(e) || jsonb_build_object('id', tenure.uuid_v7('2001-01-01Z')))
+              from (select * from tenure.session_events limit 1) e")
+        .await;
+    if db.count("select count(*) from tenure.session_events_default").await == 0 {
+        db.sql("insert into tenure.session_events (id, at, type, actor) values (tenure.uuid_v7('2001-01-01Z'), '2001-01-01Z', 'key_made', 'x')").await;
+    }
+    assert_eq!(
+        found(&examined(&db.url), "rows_in_default_partition", "1 row lies in tenure.session_events_default").0,
+        "warning"
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_trigger_is_found() {
+    planted("alter table tenure.users disable trigger users_follow_update", "problem", "trigger_disabled", "users_follow_update")
+        .await;
+}
+
+#[tokio::test]
+async fn a_missing_trigger_is_found() {
+    planted("drop trigger users_follow_update on tenure.users", "problem", "trigger_missing", "users_follow_update").await;
+}
+
+#[tokio::test]
+async fn triggers_that_never_fire_for_this_database_are_found() {
+    let db = Db::with(Clock::Real).await;
+    let name = db.url.rsplit_once('/').unwrap().1;
+    db.sql(&format!("alter database {name} set session_replication_role = replica")).await;
+    assert_eq!(found(&examined(&db.url), "triggers_bypassed", "replica").0, "problem");
+}
+
+#[tokio::test]
+async fn a_missing_constraint_is_found() {
+    planted(
+        "alter table tenure.sessions drop constraint sessions_user_check",
+        "problem",
+        "constraint_missing",
+        "sessions_user_check",
+    )
+    .await;
+    planted("alter table tenure.users drop constraint users_name_check", "problem", "constraint_missing", "users_name_check")
+        .await;
+    planted(
+        "alter table tenure.session_attributes drop constraint session_attributes_session_id_fkey",
+        "problem",
+        "constraint_missing",
+        "session_id_fkey",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_constraint_that_was_not_validated_is_found() {
+    planted(
+        "alter table tenure.users add constraint users_x_check check (id > 0) not valid",
+        "warning",
+        "constraint_not_validated",
+        "users_x_check",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_missing_index_is_found() {
+    planted("drop index tenure.sessions_user_id_idx", "problem", "index_missing", "sessions_user_id_idx").await;
+}
+
+#[tokio::test]
+async fn an_invalid_index_is_found() {
+    planted(
+        "update pg_index set indisvalid = false where indexrelid = 'tenure.sessions_due_at_idx'::regclass",
+        "problem",
+        "index_invalid",
+        "sessions_due_at_idx",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_index_that_takes_the_cheap_update_from_checks_is_found() {
+    planted("create index sessions_node_idx on tenure.sessions (node)", "warning", "index_defeats_hot", "sessions_node_idx")
+        .await;
+    planted(
+        "create index users_display_name_idx on tenure.users (display_name)",
+        "note",
+        "index_added",
+        "users_display_name_idx",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_replaced_clock_is_found() {
+    let replace = "create or replace function tenure.now() returns timestamptz language sql volatile as $$ select '2026-01-01Z'::timestamptz $$";
+    let db = Db::with(Clock::Real).await;
+    db.sql(replace).await;
+    let document = examined(&db.url);
+    let (severity, advice) = found(&document, "clock_replaced", "tenure.now()");
+    assert_eq!(severity, "problem");
+    db.sql(advice).await;
+    assert!(!problems(&examined(&db.url)).contains(&"clock_replaced"));
+}
+
+#[tokio::test]
+async fn a_clock_far_from_this_machines_is_found() {
+    let db = Db::new().await;
+    db.sql("update tenure_test.clock set moved = '1 hour'").await;
+    assert_eq!(found(&examined(&db.url), "clock_differs", "60 minutes ahead of this machine's").0, "warning");
+    db.sql("update tenure_test.clock set moved = '-1 hour'").await;
+    assert_eq!(found(&examined(&db.url), "clock_differs", "60 minutes behind this machine's").0, "warning");
+}
+
+#[tokio::test]
+async fn a_clock_that_went_back_is_found_by_the_newest_event() {
+    let db = Db::new().await;
+    db.sql("update tenure_test.clock set moved = '1 hour'").await;
+    db.user("abel.tuter").await;
+    db.sql("update tenure.users set locked_out = true").await;
+    db.sql("update tenure_test.clock set moved = '0'").await;
+    assert_eq!(found(&examined(&db.url), "clock_went_back", "in the future").0, "warning");
+}
+
+#[tokio::test]
+async fn autovacuum_that_was_switched_off_is_found() {
+    planted("alter table tenure.sessions set (autovacuum_enabled = false)", "warning", "autovacuum_off", "tenure.sessions").await;
+}
+
+#[tokio::test]
+async fn long_transactions_are_found_with_what_they_hold_back() {
+    let db = Db::new().await;
+    let mut reading = db.connection().await;
+    sqlx::raw_sql("begin isolation level repeatable read; select 1").execute(&mut reading).await.unwrap();
+    let mut writing = PgConnection::connect(&Db::empty("UTF8").await).await.unwrap();
+    sqlx::raw_sql("begin; select pg_current_xact_id()").execute(&mut writing).await.unwrap();
+    db.sql("update tenure_test.clock set moved = '1 hour'").await;
+    let document = examined(&db.url);
+    found(&document, "long_transaction", "it holds back vacuum.");
+    let (severity, advice) = found(&document, "long_transaction", "it holds back the pruning of the invalidation log.");
+    assert_eq!(severity, "warning");
+    assert!(advice.contains("pg_terminate_backend("), "{advice}");
+}
+
+#[tokio::test]
+async fn functions_that_everybody_may_execute_are_a_problem() {
+    planted("grant execute on all functions in schema tenure to public", "problem", "public_may_execute", "functions").await;
+    planted("grant usage on schema tenure to public", "warning", "public_schema_usage", "tenure").await;
+}
+
+#[tokio::test]
+async fn a_reporter_with_more_than_views_is_a_problem() {
+    planted("grant insert on tenure.sessions to tenure_reporter", "problem", "reporter_has_more", "INSERT on tenure.sessions")
+        .await;
+    planted(
+        "grant execute on function tenure.make_partitions() to tenure_reporter",
+        "problem",
+        "reporter_has_more",
+        "tenure.make_partitions()",
+    )
+    .await;
+    planted(
+        "revoke execute on function tenure.node_state(tenure.nodes) from tenure_reporter",
+        "warning",
+        "reporter_lacks",
+        "tenure.node_state",
+    )
+    .await;
+    planted(
+        "revoke select on reporting.live_sessions from tenure_reporter",
+        "warning",
+        "reporter_lacks",
+        "reporting.live_sessions",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_silent_node_and_a_log_held_back_are_found() {
+    let db = Db::new().await;
+    db.store.register_node(&tenure::store::Registration { name: "node-9".to_owned(), address: None }).await.unwrap();
+    db.sql("insert into tenure.invalidations (kind, key) select 's', n::text from generate_series(1, 100001) n").await;
+    db.sql("update tenure_test.clock set moved = '1 hour'").await;
+    let document = examined(&db.url);
+    assert_eq!(found(&document, "node_silent", "node-9 has been silent for 60 minutes").0, "warning");
+    assert_eq!(found(&document, "log_held_back", "100,001 rows: the node node-9 has not applied it").0, "warning");
+    db.sql("update tenure.nodes set fenced = true").await;
+    assert_eq!(found(&examined(&db.url), "node_silent", "node-9").0, "note");
+}
+
+#[tokio::test]
+async fn overdue_sessions_and_late_sweeps_are_found() {
+    let db = Db::new().await;
+    db.user("abel.tuter").await;
+    db.sql("select tenure.sign_in('user', 'abel.tuter', sha256('x'), null, 'desktop', null, null, null, null, false, null, null, '{}')").await;
+    db.store.register_node(&tenure::store::Registration { name: "node-9".to_owned(), address: None }).await.unwrap();
+    db.sql("update tenure_test.clock set moved = '1 hour'").await;
+    assert_eq!(found(&examined(&db.url), "sessions_overdue", "1 session is due").0, "warning");
+    db.sql("update tenure.nodes set beat_at = tenure.now() + interval '1 hour'").await;
+    assert_eq!(found(&examined(&db.url), "sweeps_late", "No sweeper has been done for 60 minutes").0, "warning");
+}
+
+#[tokio::test]
+async fn passes_of_the_lowering_job_are_shown_and_late_ones_found() {
+    let db = Db::new().await;
+    db.sql("update tenure.policies set lowering_pass = 2, lowering_from = tenure.now() where kind = 'user'").await;
+    assert_eq!(found(&examined(&db.url), "lowering_owed", "2 passes").0, "note");
+    db.sql("update tenure_test.clock set moved = '1 hour'").await;
+    assert_eq!(found(&examined(&db.url), "lowering_owed", "2 passes over user sessions, since 60 minutes").0, "warning");
+}
+
+#[tokio::test]
+async fn policies_that_do_not_follow_the_properties_are_a_problem() {
+    let edit = "update tenure.policies set idle_seconds = 99 where kind = 'user'";
+    planted(edit, "problem", "policy_differs", "idle_seconds of user sessions is 99 in force, and 1800 by the properties").await;
+    let set = format!("insert into tenure.properties (name, value) values ('glide.ui.session_timeout', '60'); {edit}");
+    planted(&set, "problem", "policy_differs", "99 in force, and 3600 by the properties").await;
+}
+
+#[tokio::test]
+async fn several_defects_are_all_found_at_once() {
+    let db = Db::with(Clock::Real).await;
+    db.sql(
+        "alter table tenure.users disable trigger users_follow_update; drop index tenure.sessions_user_id_idx;
+         grant execute on all functions in schema tenure to public; update tenure.policies set idle_seconds = 99 where kind = 'user';
+         create or replace function tenure.now() returns timestamptz language sql volatile as $$ select clock_timestamp() + interval '1 day' $$",
+    )
+    .await;
+    let document = examined(&db.url);
+    for code in ["trigger_disabled", "index_missing", "public_may_execute", "policy_differs", "clock_replaced"] {
+        assert!(problems(&document).contains(&code), "{code}: {document:#}");
+    }
+    let run = doctor(&db.url, &[], true);
+    assert_eq!(run.code, 5);
+    assert!(run.out.lines().last().unwrap().starts_with("5 problems, "), "{}", run.out);
+}
+
+#[tokio::test]
+async fn a_dropped_table_is_a_finding_and_no_error() {
+    let db = Db::with(Clock::Real).await;
+    db.sql("drop table tenure.invalidations cascade").await;
+    assert_eq!(found(&examined(&db.url), "not_examined", "The log of invalidations could not be examined").0, "warning");
+    assert!(problems(&examined(&db.url)).contains(&"constraint_missing"));
+}
+
+#[tokio::test]
+async fn a_role_that_may_see_little_gets_notes_instead_of_errors() {
+    let db = Db::with(Clock::Real).await;
+    let role = format!("doctor_{}", std::process::id());
+    db.sql(&format!("drop role if exists {role}; create role {role} login")).await;
+    let place = db.url.split_once("://").unwrap().1;
+    let url = format!("postgres://{role}@{}", place.split_once('@').unwrap().1);
+    let document = examined(&url);
+    assert_eq!(problems(&document), Vec::<&str>::new(), "{document:#}");
+    for about in ["The registry of nodes", "The limits in force", "The history of migrations"] {
+        let (severity, advice) = found(&document, "not_visible", &about.to_lowercase()[4..]);
+        assert_eq!(severity, "note");
+        assert!(advice.contains("owner of schema tenure"), "{advice}");
+    }
+    db.sql(&format!("drop role {role}")).await;
+}
+
+#[tokio::test]
+async fn nobody_to_ask_is_exit_code_6_and_quotes_no_password() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .env("DATABASE_URL", "postgres://u:hush-hush-4711@127.0.0.1:1/d")
+        .args(["doctor", "--json"])
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(6), "{err}");
+    assert!(output.stdout.is_empty() && err.contains("127.0.0.1:1") && !err.contains("hush"), "{err}");
+}
