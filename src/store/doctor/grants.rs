@@ -171,7 +171,7 @@ pub(super) async fn tables(connection: &mut PgConnection) -> Result<Answer, sqlx
                 let message = format!("{message} Writes there go around the rules: events, nodes and deadlines do not follow.");
                 Finding::warning("writes_granted", message, advice)
             } else {
-                Finding::note("extra_grant", message, format!("If that is not meant: {advice}"))
+                Finding::note("extra_grant", message, format!("{advice}  -- if that is not meant"))
             }
         })
         .collect();

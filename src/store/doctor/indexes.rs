@@ -79,7 +79,7 @@ pub(super) async fn further(connection: &mut PgConnection) -> Result<Answer, sql
             } else {
                 let message =
                     format!("The index {} of tenure.{} ({}) is none of the migrations'.", row.name, row.table, row.size);
-                Finding::note("index_added", message, format!("If nobody needs it: {advice}"))
+                Finding::note("index_added", message, format!("{advice}  -- if nobody needs it"))
             }
         })
         .collect();
