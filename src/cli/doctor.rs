@@ -37,7 +37,7 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs) -> Result<(), Failur
 fn show(examination: &Examination) -> Result<(), Failure> {
     let width = examination.areas.iter().map(|area| area.area.len()).max().unwrap_or(0);
     for area in &examination.areas {
-        let word = if area.findings.is_empty() && area.summary.starts_with("not examined") { "-" } else { word(area.severity) };
+        let word = if area.was_examined() { word(area.severity) } else { "-" };
         line(format!("{:<width$}  {word:<7}  {}", area.area, area.summary).trim_end())?;
         let indent = " ".repeat(width + 2);
         for finding in &area.findings {

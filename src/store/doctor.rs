@@ -62,10 +62,17 @@ impl Finding {
     /// A question that was not answered.
     fn unanswered(what: &str, error: &sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
+        let said = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
         match &*code {
+            // A prepared statement that is there already, or not any more: it was made on another server process.
+            "42P05" | "26000" => Self::problem(
+                "transaction_pooler",
+                format!("The URL leads to a pooler in transaction mode without support for prepared statements: {said}."),
+                "Give nodes and `tenure migrate` a URL of the server itself, or of a pooler in session mode.",
+            ),
             "42501" => Self::note(
                 "not_visible",
-                format!("This role may not see {what}: {error}."),
+                format!("This role may not see {what}: {said}."),
                 "Run doctor as the owner of schema tenure to have it examined.",
             ),
             "57014" => Self::warning(
@@ -76,12 +83,12 @@ impl Finding {
             // A table, column, function or schema that is not there.
             "42P01" | "42703" | "42883" | "3F000" => Self::warning(
                 "not_examined",
-                format!("{what} could not be examined: {error}."),
+                format!("{what} could not be examined: {said}."),
                 "Bring the schema up to date with `tenure migrate`; if it is, an object was dropped: restore it from a backup.",
             ),
             _ => Self::problem(
                 "examination_failed",
-                format!("{what} could not be examined: {error}."),
+                format!("{what} could not be examined: {said}."),
                 "Look into PostgreSQL's log, and run doctor again.",
             ),
         }
@@ -102,6 +109,11 @@ pub struct Area {
 }
 
 impl Area {
+    /// Whether anything could be said about it.
+    pub fn was_examined(&self) -> bool {
+        !self.findings.is_empty() || !self.summary.starts_with(NOT_EXAMINED)
+    }
+
     fn new(area: &'static str) -> Self {
         Self { area, severity: Severity::Ok, summary: String::new(), findings: Vec::new() }
     }
@@ -117,6 +129,10 @@ impl Area {
             self.summary.push_str(&answer.seen);
         }
         self.findings.extend(answer.found);
+        self.judge();
+    }
+
+    fn judge(&mut self) {
         self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         self.severity = self.findings.first().map_or(Severity::Ok, |finding| finding.severity);
     }
@@ -130,6 +146,9 @@ struct Answer {
     /// What was found.
     found: Vec<Finding>,
 }
+
+/// How the summary of an area begins about which nothing can be said.
+const NOT_EXAMINED: &str = "not examined";
 
 /// The whole examination.
 #[derive(Debug, Clone, Serialize)]
@@ -172,9 +191,9 @@ async fn ask_everything(settings: &ExamineSettings<'_>, store: &Store, connectio
 
     let mut schema = Area::new("schema");
     schema.take("The history of migrations", schema::history(connection).await);
-    let present = schema::present(connection).await.unwrap_or(false);
+    let present = schema::present(connection).await;
     let mut areas = vec![server];
-    if present {
+    if let Ok(true) = present {
         schema.take("Partitions", schema::partitions(connection).await);
         schema.take("Default partitions", schema::default_partitions(connection).await);
         schema.take("Triggers", schema::triggers(connection).await);
@@ -212,11 +231,26 @@ async fn ask_everything(settings: &ExamineSettings<'_>, store: &Store, connectio
         areas.extend([schema, indexes, clock, bloat, grants, nodes, policies]);
     } else {
         areas.push(schema);
+        let why = if present.is_ok() { "there is no schema yet" } else { "see above" };
         for area in ["indexes", "clock", "bloat", "grants", "nodes", "policies"] {
-            areas.push(Area { summary: "not examined: there is no schema yet".to_owned(), ..Area::new(area) });
+            areas.push(Area { summary: format!("{NOT_EXAMINED}: {why}"), ..Area::new(area) });
         }
     }
+    once(&mut areas);
     areas
+}
+
+/// A pooler that loses statements fails every question alike: it is told once.
+fn once(areas: &mut [Area]) {
+    let mut told = false;
+    for area in areas {
+        let before = area.findings.len();
+        area.findings.retain(|finding| finding.code != "transaction_pooler" || !std::mem::replace(&mut told, true));
+        area.judge();
+        if area.findings.is_empty() && before > 0 {
+            area.summary = format!("{NOT_EXAMINED}: see above");
+        }
+    }
 }
 
 /// A number with its noun.

@@ -192,15 +192,14 @@ pub(super) async fn prepared(connection: &mut PgConnection) -> Result<Answer, sq
     Ok(Answer { seen: String::new(), found })
 }
 
-/// A pooler between: settings that were asked for and are not in force, locks that are gone, notifications that do not come.
+/// A pooler between: settings that were asked for and are not in force, another server process at each statement, notifications that do not come.
 pub(super) async fn pooler(connection: &mut PgConnection, pool: &PgPool) -> Result<Answer, sqlx::Error> {
     let mut found = Vec::new();
     let set = sqlx::query!(
         r#"/* doctor_session */
         select current_setting('statement_timeout') as "statement!", current_setting('idle_in_transaction_session_timeout') as "idle!",
                current_setting('search_path') as "path!", current_setting('TimeZone') as "zone!", pg_backend_pid() as "pid!",
-               pg_is_in_recovery() as "standby!"
-          from (select pg_advisory_lock(hashtextextended('tenure.doctor', pg_backend_pid()))) l"#
+               pg_is_in_recovery() as "standby!""#
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -216,33 +215,34 @@ pub(super) async fn pooler(connection: &mut PgConnection, pool: &PgPool) -> Resu
              (5s, pg_catalog, UTC).",
         ));
     }
-    let kept = sqlx::query!(
-        r#"/* doctor_session_lock */
-        select pg_backend_pid() as "pid!",
-               exists (select from pg_locks l where l.locktype = 'advisory' and l.pid = pg_backend_pid() and l.granted) as "held!""#
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    sqlx::query_scalar!(r#"/* doctor_session_unlock */ select pg_advisory_unlock_all()::text as "done!""#)
-        .fetch_one(connection)
-        .await?;
-    let heard = set.standby || hears_itself(pool).await?;
-    if kept.pid != set.pid || !kept.held || !heard {
-        let what =
-            if heard { "a lock of the session was lost between two statements" } else { "a notification to itself did not come" };
+    // While another connection keeps a transaction open, a pooler has to give the next statement another server process.
+    let mut other = pool.begin().await?;
+    let theirs =
+        sqlx::query_scalar!(r#"/* doctor_other_session */ select pg_backend_pid() as "pid!""#).fetch_one(&mut *other).await?;
+    let again =
+        sqlx::query_scalar!(r#"/* doctor_same_session */ select pg_backend_pid() as "pid!""#).fetch_one(&mut *connection).await?;
+    other.rollback().await?;
+    let apart = again == set.pid && theirs != set.pid;
+    let heard = set.standby || hears(connection, pool).await?;
+    if !apart || !heard {
+        let what = if apart {
+            "a notification did not reach a listener"
+        } else {
+            "two statements of one connection met two server processes"
+        };
         found.push(Finding::problem(
             "transaction_pooler",
             format!("The URL leads to a pooler in transaction mode: {what}."),
             "Give nodes and `tenure migrate` a URL of the server itself, or of a pooler in session mode.",
         ));
     }
-    Ok(Answer { seen: if found.is_empty() { "no pooler between".to_owned() } else { String::new() }, found })
+    Ok(Answer { seen: if found.is_empty() { "no transaction pooler between".to_owned() } else { String::new() }, found })
 }
 
 /// Whether a notification reaches a listener of this process, within two seconds.
-async fn hears_itself(pool: &PgPool) -> Result<bool, sqlx::Error> {
+async fn hears(connection: &mut PgConnection, pool: &PgPool) -> Result<bool, sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen("tenure_doctor").await?;
-    sqlx::query!("/* doctor_notify */ select pg_notify('tenure_doctor', '')").execute(&mut listener).await?;
+    sqlx::query!("/* doctor_notify */ select pg_notify('tenure_doctor', '')").execute(connection).await?;
     Ok(tokio::time::timeout(Duration::from_secs(2), listener.recv()).await.is_ok_and(|heard| heard.is_ok()))
 }
