@@ -59,7 +59,7 @@ impl Finding {
         Self { severity: Severity::Problem, ..Self::note(code, message, advice) }
     }
 
-    /// A question that was not answered.
+    /// A question that was not answered; `what` stands within a sentence.
     fn unanswered(what: &str, error: &sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
         let said = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
@@ -77,18 +77,18 @@ impl Finding {
             ),
             "57014" => Self::warning(
                 "too_slow",
-                format!("To look at {what} took longer than the time allowed."),
+                format!("Looking at {what} took longer than the time allowed."),
                 "Look for locks (pg_blocking_pids) and for load, and run doctor again.",
             ),
             // A table, column, function or schema that is not there.
             "42P01" | "42703" | "42883" | "3F000" => Self::warning(
                 "not_examined",
-                format!("{what} could not be examined: {said}."),
+                format!("Nothing could be found out about {what}: {said}."),
                 "Bring the schema up to date with `tenure migrate`; if it is, an object was dropped: restore it from a backup.",
             ),
             _ => Self::problem(
                 "examination_failed",
-                format!("{what} could not be examined: {said}."),
+                format!("Looking at {what} failed: {said}."),
                 "Look into PostgreSQL's log, and run doctor again.",
             ),
         }
@@ -183,51 +183,51 @@ pub async fn examine(settings: &ExamineSettings<'_>) -> Result<Examination, Conn
 
 async fn ask_everything(settings: &ExamineSettings<'_>, store: &Store, connection: &mut PgConnection) -> Vec<Area> {
     let mut server = Area::new("server");
-    server.take("The settings of the server", server::settings(connection, settings.connect.allow_lossy).await);
-    server.take("The number of connections", server::connections(connection, settings.node_connections).await);
-    server.take("Replication", server::replication(connection).await);
-    server.take("Prepared transactions", server::prepared(connection).await);
-    server.take("The way to the server", server::pooler(connection, &store.pool).await);
+    server.take("the settings of the server", server::settings(connection, settings.connect.allow_lossy).await);
+    server.take("the number of connections", server::connections(connection, settings.node_connections).await);
+    server.take("replication", server::replication(connection).await);
+    server.take("prepared transactions", server::prepared(connection).await);
+    server.take("the way to the server", server::pooler(connection, &store.pool).await);
 
     let mut schema = Area::new("schema");
-    schema.take("The history of migrations", schema::history(connection).await);
+    schema.take("the history of migrations", schema::history(connection).await);
     let present = schema::present(connection).await;
     let mut areas = vec![server];
     if let Ok(true) = present {
-        schema.take("Partitions", schema::partitions(connection).await);
-        schema.take("Default partitions", schema::default_partitions(connection).await);
-        schema.take("Triggers", schema::triggers(connection).await);
-        schema.take("Constraints", schema::constraints(connection).await);
+        schema.take("partitions", schema::partitions(connection).await);
+        schema.take("default partitions", schema::default_partitions(connection).await);
+        schema.take("triggers", schema::triggers(connection).await);
+        schema.take("constraints", schema::constraints(connection).await);
 
         let mut indexes = Area::new("indexes");
-        indexes.take("Indexes", indexes::expected_indexes(connection).await);
-        indexes.take("Further indexes", indexes::further(connection).await);
+        indexes.take("indexes", indexes::expected_indexes(connection).await);
+        indexes.take("further indexes", indexes::further(connection).await);
 
         let mut clock = Area::new("clock");
-        clock.take("The body of tenure.now()", clock::body(connection).await);
-        clock.take("The clock of the database", clock::distance(connection, settings.wall).await);
-        clock.take("The newest event", clock::newest(connection).await);
+        clock.take("the body of tenure.now()", clock::body(connection).await);
+        clock.take("the clock of the database", clock::distance(connection, settings.wall).await);
+        clock.take("the newest event", clock::newest(connection).await);
 
         let mut bloat = Area::new("bloat");
-        bloat.take("Statistics of tables", bloat::tables(connection).await);
-        bloat.take("Autovacuum", bloat::autovacuum(connection).await);
-        bloat.take("Long transactions", bloat::long_transactions(connection).await);
-        bloat.take("Replication slots", bloat::slots(connection).await);
+        bloat.take("statistics of tables", bloat::tables(connection).await);
+        bloat.take("autovacuum", bloat::autovacuum(connection).await);
+        bloat.take("long transactions", bloat::long_transactions(connection).await);
+        bloat.take("replication slots", bloat::slots(connection).await);
 
         let mut grants = Area::new("grants");
-        grants.take("What everybody may do", grants::public(connection).await);
-        grants.take("The role tenure_reporter", grants::reporter(connection).await);
-        grants.take("Rights on tables", grants::tables(connection).await);
-        grants.take("The role of this connection", grants::own(connection).await);
+        grants.take("what everybody may do", grants::public(connection).await);
+        grants.take("the role tenure_reporter", grants::reporter(connection).await);
+        grants.take("rights on tables", grants::tables(connection).await);
+        grants.take("the role of this connection", grants::own(connection).await);
 
         let mut nodes = Area::new("nodes");
-        nodes.take("The registry of nodes", nodes::registry(connection).await);
-        nodes.take("The log of invalidations", nodes::log(connection).await);
-        nodes.take("Overdue sessions", nodes::overdue(connection).await);
-        nodes.take("The job after a tightened limit", nodes::lowering(connection).await);
+        nodes.take("the registry of nodes", nodes::registry(connection).await);
+        nodes.take("the log of invalidations", nodes::log(connection).await);
+        nodes.take("overdue sessions", nodes::overdue(connection).await);
+        nodes.take("the job after a tightened limit", nodes::lowering(connection).await);
 
         let mut policies = Area::new("policies");
-        policies.take("The limits in force", policies::follow(connection).await);
+        policies.take("the limits in force", policies::follow(connection).await);
         areas.extend([schema, indexes, clock, bloat, grants, nodes, policies]);
     } else {
         areas.push(schema);

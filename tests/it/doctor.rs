@@ -1,5 +1,8 @@
 //! `tenure doctor`: each defect that can be planted is found, with the advice that mends it.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -320,6 +323,48 @@ async fn autovacuum_that_was_switched_off_is_found() {
 }
 
 #[tokio::test]
+async fn dead_rows_that_no_vacuum_removes_are_counted() {
+    let db = Db::with(Clock::Real).await;
+    db.sql(
+        "alter table tenure.invalidations set (autovacuum_enabled = false);
+         insert into tenure.invalidations (kind, key) select 's', n::text from generate_series(1, 15000) n;
+         delete from tenure.invalidations; select pg_stat_force_next_flush()",
+    )
+    .await;
+    let document = examined(&db.url);
+    let (severity, advice) = found(&document, "dead_rows", "tenure.invalidations has 15,000 dead rows");
+    assert_eq!(severity, "warning");
+    assert!(advice.starts_with("vacuum (analyze) tenure.invalidations;"), "{advice}");
+}
+
+#[tokio::test]
+async fn a_replication_slot_that_nobody_reads_is_found() {
+    let db = Db::with(Clock::Real).await;
+    let slot = format!("tenure_doctor_{}", std::process::id());
+    db.sql(&format!("select pg_create_physical_replication_slot('{slot}', true)")).await;
+    let document = examined(&db.url);
+    // It belongs to the whole server: gone before anything is judged.
+    db.sql(&format!("select pg_drop_replication_slot('{slot}')")).await;
+    let (severity, advice) = found(&document, "slot_inactive", &slot);
+    assert_eq!((severity, advice.contains("pg_drop_replication_slot")), ("warning", true), "{advice}");
+}
+
+#[tokio::test]
+async fn rights_of_further_roles_are_told_apart() {
+    let db = Db::with(Clock::Real).await;
+    let role = format!("doctor_clerk_{}", std::process::id());
+    db.sql(&format!(
+        "drop role if exists {role}; create role {role};
+         grant update (locked_out) on tenure.users to {role}; grant delete on tenure.sessions to {role}"
+    ))
+    .await;
+    let document = examined(&db.url);
+    db.sql(&format!("drop owned by {role}; drop role {role}")).await;
+    assert_eq!(found(&document, "extra_grant", "has update on tenure.users").0, "note");
+    assert_eq!(found(&document, "writes_granted", "has delete on tenure.sessions").0, "warning");
+}
+
+#[tokio::test]
 async fn long_transactions_are_found_with_what_they_hold_back() {
     let db = Db::new().await;
     let mut reading = db.connection().await;
@@ -431,7 +476,10 @@ async fn several_defects_are_all_found_at_once() {
 async fn a_dropped_table_is_a_finding_and_no_error() {
     let db = Db::with(Clock::Real).await;
     db.sql("drop table tenure.invalidations cascade").await;
-    assert_eq!(found(&examined(&db.url), "not_examined", "The log of invalidations could not be examined").0, "warning");
+    assert_eq!(
+        found(&examined(&db.url), "not_examined", "Nothing could be found out about the log of invalidations").0,
+        "warning"
+    );
     assert!(problems(&examined(&db.url)).contains(&"constraint_missing"));
 }
 
@@ -444,8 +492,8 @@ async fn a_role_that_may_see_little_gets_notes_instead_of_errors() {
     let url = format!("postgres://{role}:doctor@{}", place.split_once('@').unwrap().1);
     let document = examined(&url);
     assert_eq!(problems(&document), Vec::<&str>::new(), "{document:#}");
-    for about in ["The registry of nodes", "The limits in force", "The history of migrations"] {
-        let (severity, advice) = found(&document, "not_visible", &about.to_lowercase()[4..]);
+    for about in ["the registry of nodes", "the limits in force", "the history of migrations"] {
+        let (severity, advice) = found(&document, "not_visible", about);
         assert_eq!(severity, "note");
         assert!(advice.contains("owner of schema tenure"), "{advice}");
     }
@@ -462,4 +510,25 @@ async fn nobody_to_ask_is_exit_code_6_and_quotes_no_password() {
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(6), "{err}");
     assert!(output.stdout.is_empty() && err.contains("127.0.0.1:1") && !err.contains("hush"), "{err}");
+}
+
+#[test]
+fn every_code_is_in_the_table_for_operators() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/OPERATIONS.md")).unwrap();
+    let files = fs::read_dir(root.join("src/store/doctor")).unwrap().map(|entry| entry.unwrap().path());
+    let mut codes = BTreeSet::new();
+    for file in files.chain([root.join("src/store/doctor.rs")]) {
+        let text = fs::read_to_string(file).unwrap();
+        for way in ["note(", "warning(", "problem("] {
+            for (at, _) in text.match_indices(way) {
+                let rest = text[at + way.len()..].trim_start();
+                codes.extend(rest.strip_prefix('"').and_then(|rest| rest.split('"').next()).map(str::to_owned));
+            }
+        }
+    }
+    assert!(codes.len() > 45, "the scan found too little: {codes:?}");
+    for code in codes {
+        assert!(page.contains(&format!("`{code}`")), "{code}");
+    }
 }

@@ -14,6 +14,9 @@ pub(super) struct Made {
     pub(super) statement: String,
 }
 
+/// Words of a statement that do not change what it makes.
+const FILLERS: [&str; 8] = ["if", "not", "exists", "concurrently", "only", "or", "replace", "cascade"];
+
 /// Everything the migrations leave.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
@@ -45,11 +48,12 @@ impl Expected {
     }
 
     fn read_statement(&mut self, words: &[&str], text: &str) {
-        match words {
+        let telling: Vec<&str> = words.iter().copied().filter(|word| !FILLERS.contains(word)).collect();
+        match telling.as_slice() {
             ["create", "unique", "index", name, "on", table, ..] | ["create", "index", name, "on", table, ..] => {
                 self.indexes.push(made(bare(table), name, words));
             }
-            ["create", "trigger", name, rest @ ..] => {
+            ["create", "trigger", name, rest @ ..] | ["create", "constraint", "trigger", name, rest @ ..] => {
                 if let Some(table) = after(rest, "on") {
                     self.triggers.push(made(bare(table), name, words));
                 }
@@ -58,13 +62,16 @@ impl Expected {
                 let table = bare(table);
                 for (at, _) in text.match_indices("constraint ") {
                     let rest = text[at + "constraint ".len()..].trim_start();
+                    let rest = rest.strip_prefix("if exists").map_or(rest, str::trim_start);
                     let (name, rest) = rest.split_at(rest.find([' ', '\n', ',']).unwrap_or(rest.len()));
-                    if text[..at].trim_end().ends_with("drop") {
-                        self.constraints.retain(|made| made.name != name);
-                    } else {
-                        let body = item(rest).split_whitespace().collect::<Vec<_>>().join(" ");
-                        let statement = format!("alter table tenure.{table} add constraint {name} {body};");
-                        self.constraints.push(Made { table: table.clone(), name: name.to_owned(), statement });
+                    match text[..at].split_whitespace().next_back() {
+                        Some("drop") => self.constraints.retain(|made| made.name != name),
+                        Some("validate" | "alter" | "rename") => {}
+                        _ => {
+                            let body = item(rest).split_whitespace().collect::<Vec<_>>().join(" ");
+                            let statement = format!("alter table tenure.{table} add constraint {name} {body};");
+                            self.constraints.push(Made { table: table.clone(), name: name.to_owned(), statement });
+                        }
                     }
                 }
             }
@@ -181,6 +188,11 @@ mod tests {
         let expected = read(&[first, "drop index tenure.t_a_idx; alter table tenure.t drop constraint t_a_check;"]);
         assert_eq!(names(&expected.constraints), ["t_pkey"]);
         assert!(expected.indexes.is_empty());
+        let hedged = "alter table tenure.t drop constraint if exists t_a_check; drop index if exists tenure.t_a_idx;
+                      drop trigger if exists t_follow on tenure.t; alter table tenure.t validate constraint t_pkey;";
+        let expected = read(&[first, hedged]);
+        assert_eq!(names(&expected.constraints), ["t_pkey"]);
+        assert!(expected.indexes.is_empty() && expected.triggers.is_empty());
         let expected = read(&[first, "drop table tenure.t;"]);
         assert!(expected.triggers.is_empty() && expected.constraints.is_empty());
     }
