@@ -23,6 +23,7 @@ mod migrations;
 mod nginx;
 mod plans;
 mod races;
+mod reporting;
 mod rules;
 mod scale;
 mod schema_rules;

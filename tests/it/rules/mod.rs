@@ -5,6 +5,7 @@ mod activity;
 mod admission;
 mod cluster;
 mod explain_audit;
+mod history;
 mod kinds;
 mod mobile;
 mod over;

@@ -31,6 +31,8 @@ pub struct Db {
 
 const MOVED_CLOCK: &str = "
     create schema tenure_test;
+    grant usage on schema tenure_test to public;
+    alter default privileges in schema tenure_test grant select on tables to public;
     create table tenure_test.clock (moved interval not null);
     insert into tenure_test.clock values ('0');
     create or replace function tenure.now() returns timestamptz language sql volatile

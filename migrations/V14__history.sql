@@ -1,0 +1,198 @@
+-- V14 history: who was logged in at an instant, why a session stands or stood, and what serves those questions among millions.
+
+-- Ended rows lie in the order of their ending, so a few pages of bounds find any hour; no look-up and no ending pays for a tree.
+create index ended_sessions_ended_at_idx on tenure.ended_sessions using brin (ended_at, created_at)
+    with (pages_per_range = 16, autosummarize = on);
+
+-- What happened to users and properties is rare among the events of sessions.
+create index session_events_type_idx on tenure.session_events (type, user_name, id) where session_id is null;
+
+-- tenure.all_sessions: every session there is a row of. One that is over and not yet swept shows what a check would answer. When a
+-- user's state ended it, nobody wrote down the instant yet: until its last activity it was surely accepted.
+create view tenure.all_sessions as
+select s.id, s.kind, s.user_id, u.name as user_name, s.device, s.node, a.client_address, a.user_agent, s.remember_me, s.residue,
+       o.name as oauth_entity, s.created_at, s.anchor_at as last_activity_at,
+       case when b.barred is null then l.expires_at else least(l.expires_at, s.anchor_at) end as over_at,
+       case when b.barred is null and l.expires_at > (select tenure.now()) then 'live' else 'ended' end as state,
+       case when l.expires_at <= (select tenure.now()) then l.reason else b.barred end as end_reason,
+       case when b.barred is not null or l.expires_at <= (select tenure.now()) then 'tenure' end as ended_by,
+       null::text as ended_on
+  from tenure.sessions s
+  join tenure.policies p                on p.kind = s.kind
+  left join tenure.users u              on u.id = s.user_id
+  left join tenure.session_attributes a on a.session_id = s.id
+  left join tenure.oauth_entities o     on o.id = s.oauth_entity_id
+ cross join lateral tenure.limits(s, p) l
+ cross join lateral (select tenure.barred(s, u, p) as barred) b
+ union all
+select e.id, e.kind, e.user_id, e.user_name, e.device, e.node, e.client_address, e.user_agent, e.remember_me, e.residue,
+       e.oauth_entity, e.created_at, e.anchor_at, e.ended_at, 'ended', e.end_reason, e.ended_by, e.ended_on
+  from tenure.ended_sessions e;
+comment on view tenure.all_sessions is 'Every session, live or ended and retained, with the instant until which it is or was accepted.';
+
+create view reporting.sessions as
+select v.id, v.kind, v.user_name as "user", v.device, v.node, v.client_address, v.user_agent, v.remember_me, v.residue, v.oauth_entity,
+       v.created_at, v.last_activity_at, v.over_at, v.state, v.end_reason, v.ended_by, v.ended_on
+  from tenure.all_sessions v;
+comment on view   reporting.sessions                  is 'Every session, live or ended and retained: it was accepted from created_at until just before over_at.';
+comment on column reporting.sessions.id               is 'Public session id.';
+comment on column reporting.sessions.kind             is 'user, guest, integration or mobile.';
+comment on column reporting.sessions."user"           is 'User name, for an ended one as it was then; null for guests.';
+comment on column reporting.sessions.device           is 'desktop, tablet, phone or app.';
+comment on column reporting.sessions.node             is 'Node that last counted activity.';
+comment on column reporting.sessions.client_address   is 'Client address at sign-in.';
+comment on column reporting.sessions.user_agent       is 'User agent at sign-in.';
+comment on column reporting.sessions.remember_me      is 'Remember Me was asked for.';
+comment on column reporting.sessions.residue          is 'Left by a sign-out.';
+comment on column reporting.sessions.oauth_entity     is 'Client application of a mobile session.';
+comment on column reporting.sessions.created_at       is 'When it began.';
+comment on column reporting.sessions.last_activity_at is 'Last counted activity.';
+comment on column reporting.sessions.over_at          is 'When it ended; for a live one, when it will without further activity.';
+comment on column reporting.sessions.state            is 'live or ended.';
+comment on column reporting.sessions.end_reason       is 'Why it ended; null while it lives.';
+comment on column reporting.sessions.ended_by         is 'Who ended it; tenure is the store itself.';
+comment on column reporting.sessions.ended_on         is 'Node it was ended through; null while it lives, and for plain SQL.';
+
+do $$
+declare
+    v_column record;
+begin
+    for v_column in
+        select a.attname as name, col_description(f.attrelid, f.attnum) as comment
+          from pg_attribute a
+          join pg_attribute f on f.attrelid = 'reporting.sessions'::regclass and f.attname = a.attname
+         where a.attrelid = 'tenure.all_sessions'::regclass and a.attnum > 0
+    loop
+        execute format('comment on column tenure.all_sessions.%I is %L', v_column.name, v_column.comment);
+    end loop;
+end
+$$;
+comment on column tenure.all_sessions.user_id   is 'Whose it is or was.';
+comment on column tenure.all_sessions.user_name is 'User name, for an ended one as it was then; null for guests.';
+
+-- reporting.logged_in_at: an id tells the millisecond of its session's beginning, so the partitions of later months are not read.
+create function reporting.logged_in_at(at timestamptz) returns setof reporting.sessions
+    language sql stable
+    as $$
+    select v.*
+      from reporting.sessions v
+     where v.created_at <= logged_in_at.at
+       and v.over_at > logged_in_at.at
+       and v.id < tenure.uuid_v7_floor(logged_in_at.at + interval '1 millisecond')
+    $$;
+comment on function reporting.logged_in_at(timestamptz) is
+    'The sessions that were accepted at an instant, as far as they are retained; of a live one it is known what it would answer without further activity.';
+
+-- reporting.sessions_of: runs as the owner, because the index is on the user's number, which is nobody else's business.
+create function reporting.sessions_of(name text) returns setof reporting.sessions
+    language sql stable security definer set search_path = pg_catalog, pg_temp
+    as $$
+    select v.id, v.kind, v.user_name, v.device, v.node, v.client_address, v.user_agent, v.remember_me, v.residue, v.oauth_entity,
+           v.created_at, v.last_activity_at, v.over_at, v.state, v.end_reason, v.ended_by, v.ended_on
+      from tenure.all_sessions v
+     where v.user_id = (select u.id from tenure.users u
+                         where lower(u.name collate "und-x-icu") = lower(normalize(sessions_of.name, nfc) collate "und-x-icu"))
+    $$;
+comment on function reporting.sessions_of(text) is
+    'The sessions of a user, live and ended, by an index; none for a user that was deleted.';
+
+-- tenure.explain: the rows of HTTP's explain (X1), without its sentences. Reads only: what is over and not yet swept is shown as
+-- the sweep will end it.
+create function tenure.explain(id uuid)
+    returns table (session_id uuid, state text, "limit" text, applies boolean, binding boolean, deadline_at timestamptz,
+                   name text, value text, unit text, source text, ended_at timestamptz, end_reason text, ended_by text, ended_on text)
+    language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    return query
+    with session as (
+        select s.id, s.kind, s.idle_limit_seconds, s.window_seconds,
+               l.idle_deadline_at, l.max_life_deadline_at, l.remember_me_deadline_at, l.residue_deadline_at, l.reason,
+               s.created_at, least(l.expires_at, n.now) as ended_at,
+               coalesce(case when l.expires_at <= n.now then l.reason end, tenure.barred(s, u, p)) as end_reason,
+               'tenure' as ended_by, null::text as ended_on
+          from tenure.sessions s
+          join tenure.policies p   on p.kind = s.kind
+          left join tenure.users u on u.id = s.user_id
+         cross join lateral tenure.limits(s, p) l
+         cross join (select tenure.now() as now offset 0) n
+         where s.id = explain.id
+         union all
+        select e.id, e.kind, e.idle_limit_seconds, e.window_seconds, null, null, null, null, e.end_reason,
+               e.created_at, e.ended_at, e.end_reason, e.ended_by, e.ended_on
+          from tenure.ended_sessions e
+         where e.id = explain.id
+    ), candidate as (
+        select x.*, c."limit", c.deadline_at, c.name, c.value, c.source, c.place,
+               c."limit" = case when x.kind = 'mobile' and x.reason = 'idle' then 'mobile_window' else x.reason end
+                   and (x.end_reason is null or x.end_reason = x.reason) as binding
+          from session x
+          join tenure.policies p on p.kind = x.kind
+         cross join lateral (
+               values (1, case x.kind when 'mobile' then 'mobile_window' else 'idle' end, x.idle_deadline_at,
+                       case when x.idle_limit_seconds is not null then 'idle_limit_minutes'
+                            when x.kind = 'mobile'                then 'window_seconds'
+                            when x.kind = 'user'                  then 'glide.ui.session_timeout'
+                            else format('glide.%s.session_timeout', x.kind) end,
+                       case when x.kind = 'mobile' then x.window_seconds else x.idle_limit_seconds / 60 end::text,
+                       case when x.idle_limit_seconds is not null then 'override' when x.kind = 'mobile' then 'frozen' end),
+                      (2, 'max_life', x.max_life_deadline_at,
+                       case x.kind when 'user'        then 'glide.ui.active.session.life_span'
+                                   when 'guest'       then 'glide.guest.active.session.life_span'
+                                   when 'integration' then 'glide.integrations.active.session.life_span'
+                                   else 'tenure.mobile.active.session.life_span' end, null, null),
+                      (3, 'remember_me', x.remember_me_deadline_at, 'glide.ui.user_cookie.life_span_in_days', null, null),
+                      (3, 'residue', x.residue_deadline_at, 'glide.unauthorized.session_timeout', null, null),
+                      -- tenure.limits answers with its instant only when it is the earliest.
+                      (4, 'maintenance', case when x.created_at < p.maintenance_at then p.maintenance_at end, 'tenure.maintenance_at', null, null)
+               ) c (place, "limit", deadline_at, name, value, source)
+         where c."limit" not in ('remember_me', 'residue', 'maintenance')
+            or c."limit" = 'remember_me' and x.kind = 'user'
+            or c."limit" = 'residue'     and x.kind = 'guest'
+            or c."limit" = 'maintenance' and p.maintenance_at is not null
+    )
+    select c.id, case when c.end_reason is null then 'live' else 'ended' end, c."limit",
+           c.end_reason is null and c.deadline_at is not null, c.binding,
+           case when c.end_reason is null then c.deadline_at when c.binding then c.ended_at end,
+           c.name, case when c.source is null then tenure.property_value(c.name) else c.value end,
+           case c.source when 'override' then 'minutes' when 'frozen' then 'seconds' else k.unit end,
+           case when c.source is not null                                                          then c.source
+                when exists (select from tenure.properties r where r.name = c.name)                then 'row'
+                when c.name = 'glide.integration.session_timeout'                                  then 'release_profile'
+                else 'default' end,
+           case when c.end_reason is not null then c.ended_at end, c.end_reason,
+           case when c.end_reason is not null then c.ended_by end, c.ended_on
+      from candidate c
+      left join tenure.property_catalogue k on k.name = c.name
+     order by c.place;
+    if not found then
+        perform tenure.refuse(404, 'unknown_session', 'There is no session of this id, live or retained.', 'List sessions to find its id.');
+    end if;
+end
+$$;
+comment on function tenure.explain(uuid) is
+    'Every limit of a session: whether it applies, when it ends the session, where it comes from, which one binds; for one that is over, how it ended.';
+
+-- The two views that look for rare events name what the index is about.
+create or replace view reporting.locked_out_users as
+select u.name as "user", u.display_name, u.active,
+       (select e.at from tenure.session_events e
+         where e.type = 'user_locked_out' and e.user_name = u.name and e.session_id is null
+         order by e.id desc limit 1) as locked_out_at
+  from tenure.users u where u.locked_out;
+
+create or replace view reporting.property_changes as
+select e.at, e.actor, e.details ->> 'name' as property, e.details ->> 'old' as old_value, e.details ->> 'new' as new_value, e.node
+  from tenure.session_events e where e.type in ('property_set', 'property_removed') and e.session_id is null;
+
+revoke execute on all functions in schema tenure, reporting from public;
+
+do $$
+begin
+    if exists (select from pg_roles where rolname = 'tenure_reporter') then
+        grant select on all tables in schema reporting to tenure_reporter;
+        grant execute on all functions in schema reporting to tenure_reporter;
+        grant execute on function tenure.uuid_v7_floor(timestamptz), tenure.explain(uuid) to tenure_reporter;
+    end if;
+end
+$$;
