@@ -1,5 +1,8 @@
 //! What analysts are promised: the views' columns, the rights of `tenure_reporter`, and the questions of docs/REPORTING.md.
 
+mod dashboard;
+mod questions;
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::{Clock, Db};
