@@ -185,6 +185,110 @@ create or replace view reporting.property_changes as
 select e.at, e.actor, e.details ->> 'name' as property, e.details ->> 'old' as old_value, e.details ->> 'new' as new_value, e.node
   from tenure.session_events e where e.type in ('property_set', 'property_removed') and e.session_id is null;
 
+-- retention -----------------------------------------------------------------------------------------------------------
+
+insert into tenure.property_catalogue (name, type, unit, default_value, minimum, maximum, zero_is_off, description, choices) values
+    ('tenure.retention.ended_sessions_days', 'integer', 'days', '400', 1, 3650, true, 'How long ended sessions are kept at least, by whole months; 0 keeps them for ever.', null),
+    ('tenure.retention.events_days',         'integer', 'days', '400', 1, 3650, true, 'How long events are kept at least, by whole months; 0 keeps them for ever.', null);
+
+-- tenure.instant_of: what tenure.uuid_v7 put into an id.
+create function tenure.instant_of(id uuid) returns timestamptz
+    language sql immutable
+    as $$ select to_timestamp(('x0000' || left(replace(instant_of.id::text, '-', ''), 12))::bit(64)::bigint / 1000.0) $$;
+comment on function tenure.instant_of(uuid) is 'The millisecond a UUID version 7 was made in.';
+
+-- tenure.history_partitions: a month is past retention when until_at <= keep_from.
+create function tenure.history_partitions()
+    returns table (parent text, name text, from_at timestamptz, until_at timestamptz, keep_from timestamptz)
+    language sql stable
+    as $$
+    select p.relname::text, c.relname::text, tenure.instant_of(b.bound[1]::uuid), tenure.instant_of(b.bound[2]::uuid), k.keep_from
+      from (values ('tenure.ended_sessions'::regclass, 'tenure.retention.ended_sessions_days'),
+                   ('tenure.session_events',           'tenure.retention.events_days')) h (parent, property)
+      join pg_catalog.pg_inherits i on i.inhparent = h.parent
+      join pg_catalog.pg_class p    on p.oid = i.inhparent
+      join pg_catalog.pg_class c    on c.oid = i.inhrelid
+     cross join lateral (select regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([0-9a-f-]{36})''\) TO \(''([0-9a-f-]{36})''\)') as bound) b
+     cross join lateral (select tenure.now() - make_interval(hours => 24 * nullif(tenure.property_value(h.property)::int, 0)) as keep_from) k
+    $$;
+comment on function tenure.history_partitions() is
+    'The partitions of ended sessions and events: the time they are for (null for the default ones), and the instant before which nothing needs to be kept (null when everything is).';
+
+-- tenure.retire_history: drops at most one month each of ended sessions and of events, and some rows of the default partitions.
+--
+-- A partition is of the month its sessions began in, and one session may have lived on for long: what ended since keep_from is moved
+-- to the default partition when it is little, and is waited for when it is much. It is found while only endings of that month wait;
+-- look-ups and other endings wait for the drop alone. Whoever is in the way of that for 100 ms is let pass until the next call.
+create function tenure.retire_history(out months int, out removed bigint)
+    language plpgsql set lock_timeout = '100ms'
+    as $$
+declare
+    c_batch   constant int := 10000;
+    v_month   record;
+    v_late    tenure.ended_sessions[];
+    v_dropped text[] := '{}';
+    v_done    text[] := '{}';
+begin
+    months  := 0;
+    removed := 0;
+    if not pg_try_advisory_xact_lock(hashtextextended('tenure.make_partitions', 0)) then
+        return;
+    end if;
+    for v_month in select * from tenure.history_partitions() h where h.until_at <= h.keep_from order by h.until_at loop
+        continue when v_month.parent = any (v_done);
+        begin
+            execute format('lock table only tenure.%I in exclusive mode', v_month.name);
+            v_late := null;
+            if v_month.parent = 'ended_sessions' then
+                -- history_late
+                select array_agg(l.late)
+                  into v_late
+                  from (select e as late from tenure.ended_sessions e
+                         where e.id >= tenure.uuid_v7_floor(v_month.from_at) and e.id < tenure.uuid_v7_floor(v_month.until_at)
+                           and e.ended_at > v_month.keep_from
+                         limit c_batch + 1) l;
+                continue when cardinality(v_late) > c_batch;
+            end if;
+            execute format('drop table tenure.%I', v_month.name);
+            insert into tenure.ended_sessions select l.* from unnest(v_late) l;
+            v_done    := v_done || v_month.parent;
+            v_dropped := v_dropped || v_month.name;
+            months    := months + 1;
+        exception
+            when lock_not_available then
+                v_done := v_done || v_month.parent;
+        end;
+    end loop;
+
+    begin
+        -- history_leftovers
+        with ended as (
+            delete from tenure.ended_sessions_default e
+             where e.ctid = any (array(select d.ctid from tenure.ended_sessions_default d
+                                         join tenure.history_partitions() h on h.name = 'ended_sessions_default'
+                                        where d.ended_at <= h.keep_from limit c_batch))
+            returning 1
+        ), noted as (
+            delete from tenure.session_events_default e
+             where e.ctid = any (array(select d.ctid from tenure.session_events_default d
+                                         join tenure.history_partitions() h on h.name = 'session_events_default'
+                                        where d.id < tenure.uuid_v7_floor(h.keep_from) limit c_batch))
+            returning 1
+        )
+        select (select count(*) from ended) + (select count(*) from noted) into removed;
+    exception
+        when lock_not_available then
+            removed := 0;
+    end;
+
+    if months > 0 or removed > 0 then
+        perform tenure.note('history_dropped', null, null, jsonb_build_object('partitions', v_dropped, 'rows', removed));
+    end if;
+end
+$$;
+comment on function tenure.retire_history() is
+    'Drops what is past retention, a month at a time; returns how many partitions it dropped and how many rows it removed from the default ones. Every node calls it once a minute.';
+
 revoke execute on all functions in schema tenure, reporting from public;
 
 do $$

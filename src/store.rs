@@ -46,7 +46,7 @@ pub use properties::Property;
 pub use rows::LiveRow;
 pub use sessions::{CheckOutcome, Looked, SignedOut};
 pub use sign_in::{NewSession, Once, SignIn, SignedIn};
-pub use sweep::{Lowered, SweepOutlook, SweepPosition, Swept};
+pub use sweep::{Lowered, Retired, SweepOutlook, SweepPosition, Swept};
 pub use users::{User, UserPatch};
 
 /// A handle to the database: a pool, and the name of the node that uses it. Cheap to clone.

@@ -62,6 +62,15 @@ pub struct Lowered {
     pub lowered: i64,
 }
 
+/// What is no longer kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// Monthly partitions dropped.
+    pub months: i32,
+    /// Rows removed from the default partitions.
+    pub removed: i64,
+}
+
 impl Store {
     /// One sweep batch (C4).
     pub async fn sweep(&self, from: SweepPosition, batch: i32) -> Result<Swept> {
@@ -117,7 +126,7 @@ impl Store {
     }
 
     /// Makes next months' partitions, prunes the invalidation log below what every registered node has applied, and drops
-    /// lapsed transactions, idempotency keys of a day ago and nodes that were fenced then.
+    /// lapsed transactions, idempotency keys of a day ago, nodes that were fenced then, and history past its retention.
     pub async fn keep_house(&self) -> Result<()> {
         sqlx::query!("/* make_partitions */ select tenure.make_partitions()").fetch_one(&self.pool).await?;
         sqlx::query!(
@@ -156,6 +165,20 @@ impl Store {
         )
         .execute(&self.pool)
         .await?;
+        self.retire_history().await?;
         Ok(())
+    }
+
+    /// Drops a month each of ended sessions and events that is past its retention, if there is one (X4).
+    pub async fn retire_history(&self) -> Result<Retired> {
+        Ok(sqlx::query_as!(
+            Retired,
+            r#"/* history_retire */
+            with context as materialized (select tenure.act_as('tenure', $1) as set)
+            select h.months as "months!", h.removed as "removed!" from context cross join lateral tenure.retire_history() h where context.set"#,
+            self.node
+        )
+        .fetch_one(&self.pool)
+        .await?)
     }
 }

@@ -10,6 +10,7 @@ mod kinds;
 mod mobile;
 mod over;
 mod properties;
+mod retention;
 mod users;
 
 use std::time::Duration;

@@ -5,7 +5,7 @@ use tenure::session::Activity;
 use super::*;
 
 /// The catalogue of section 2: name, type, unit, default.
-const CATALOGUE: [(&str, &str, Option<&str>, Option<&str>); 28] = [
+const CATALOGUE: [(&str, &str, Option<&str>, Option<&str>); 30] = [
     ("glide.active.session.timeout.invalidate.session", "boolean", None, Some("false")),
     ("glide.authenticate.only.allow.active.user.login", "boolean", None, Some("true")),
     ("glide.guest.active.session.life_span", "integer", Some("minutes"), Some("0")),
@@ -32,6 +32,8 @@ const CATALOGUE: [(&str, &str, Option<&str>, Option<&str>); 28] = [
     ("tenure.mobile.heartbeat_seconds", "integer", Some("seconds"), Some("60")),
     ("tenure.mobile.max_sessions", "integer", Some("sessions"), Some("0")),
     ("tenure.release_profile", "string", None, Some("yokohama")),
+    ("tenure.retention.ended_sessions_days", "integer", Some("days"), Some("400")),
+    ("tenure.retention.events_days", "integer", Some("days"), Some("400")),
     ("tenure.user.at_max_sessions", "string", None, Some("end_idlest")),
     ("tenure.user.max_sessions", "integer", Some("sessions"), Some("0")),
 ];
