@@ -2,6 +2,7 @@
 
 mod dashboard;
 mod questions;
+mod scale;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 

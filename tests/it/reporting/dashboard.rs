@@ -41,6 +41,7 @@ async fn every_panel_runs_as_the_reporter() {
     let panels = dashboard["panels"].as_array().unwrap();
     assert!(panels.len() > 10);
     let mut ids: Vec<_> = panels.iter().map(|panel| panel["id"].as_i64().unwrap()).collect();
+    ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), panels.len(), "every panel has an id of its own");
     let mut statements: Vec<(String, String, bool)> = Vec::new();
