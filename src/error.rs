@@ -14,6 +14,8 @@ pub struct Refusal {
     pub message: String,
     /// What to do; empty when there is nothing to say.
     pub advice: String,
+    /// How many sessions it is about, for codes that count: `too_many_endings`, `preview_changed`.
+    pub count: Option<i64>,
 }
 
 /// Why an operation did not happen.
@@ -32,7 +34,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A refusal.
     pub fn refused(status: u16, code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        Refusal { status, code: code.into(), message: message.into(), advice: advice.into() }.into()
+        Refusal { status, code: code.into(), message: message.into(), advice: advice.into(), count: None }.into()
     }
 
     /// The store cannot know now: PostgreSQL is away, or too slow. Ask again in a second.

@@ -75,6 +75,8 @@ pub struct Manager {
     gate: Semaphore,
     /// Passwords that are hashed at once.
     hashing: Arc<Semaphore>,
+    /// Previews that scan at once: two, so that they leave connections to checks.
+    rehearsing: Semaphore,
     node: Option<Arc<Node>>,
     tail: Option<Tail>,
     flusher: Option<Arc<Flusher>>,
@@ -123,6 +125,7 @@ impl Manager {
             barriers: Barriers::start(store.clone()),
             gate: Semaphore::new(store.connections()),
             hashing: Arc::new(Semaphore::new(passwords::at_once())),
+            rehearsing: Semaphore::new(2),
             store,
             cache: Arc::new(cache),
             transactions: Arc::default(),

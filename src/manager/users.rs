@@ -6,7 +6,7 @@ use super::Manager;
 use crate::cluster::Barrier;
 use crate::error::{Error, Result};
 use crate::input;
-use crate::store::{Actor, Property, User, UserPatch};
+use crate::store::{Actor, Expect, Property, PropertyForecast, User, UserPatch};
 
 /// A changed user.
 #[derive(Debug, Serialize)]
@@ -91,18 +91,37 @@ impl Manager {
         self.store.properties(Some(name)).await?.pop().ok_or_else(unknown_property)
     }
 
+    /// What setting a property, or without a value restoring its default, would do to the live sessions (X2). The more sessions
+    /// there are the longer it reads, about half a second for a million; it locks nothing.
+    pub async fn rehearse_property(&self, name: &str, value: Option<&str>) -> Result<PropertyForecast> {
+        self.property(name).await?;
+        value.map(input::property_value).transpose()?;
+        let _turn = self.rehearsing.acquire().await;
+        self.store.rehearse_property(name, value).await
+    }
+
     /// Sets a property.
     pub async fn set_property(&self, name: &str, value: &str, force: bool, actor: Actor<'_>) -> Result<Changed> {
-        self.property(name).await?;
-        input::property_value(value)?;
-        self.store.set_property(name, value, force, actor).await?;
-        Ok(Changed { barrier: self.barrier().await, property: self.property(name).await? })
+        self.change_property(name, Some(value), force, &Expect::default(), actor).await
     }
 
     /// Restores the default of a property.
     pub async fn unset_property(&self, name: &str, force: bool, actor: Actor<'_>) -> Result<Changed> {
+        self.change_property(name, None, force, &Expect::default(), actor).await
+    }
+
+    /// Sets a property, or without a value restores its default; refused when `expect` says that it was previewed otherwise (X2).
+    pub async fn change_property(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        force: bool,
+        expect: &Expect,
+        actor: Actor<'_>,
+    ) -> Result<Changed> {
         self.property(name).await?;
-        self.store.unset_property(name, force, actor).await?;
+        value.map(input::property_value).transpose()?;
+        self.store.change_property(name, value, force, expect, actor).await?;
         Ok(Changed { barrier: self.barrier().await, property: self.property(name).await? })
     }
 }

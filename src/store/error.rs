@@ -21,6 +21,7 @@ impl From<sqlx::Error> for Error {
                         code: database.constraint().unwrap_or("refused").to_owned().into(),
                         message: database.message().to_owned(),
                         advice: hint(database.as_ref()),
+                        count: count(database.as_ref()),
                     }
                     .into();
                 }
@@ -60,6 +61,11 @@ impl From<sqlx::Error> for Error {
 
 fn hint(error: &dyn sqlx::error::DatabaseError) -> String {
     error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|error| error.hint()).unwrap_or_default().to_owned()
+}
+
+/// The number that `tenure.refuse` puts beside some refusals.
+fn count(error: &dyn sqlx::error::DatabaseError) -> Option<i64> {
+    error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.detail()?.parse().ok()
 }
 
 /// Runs an operation again after a deadlock or serialization failure: PostgreSQL rolled it back and asks for just that.

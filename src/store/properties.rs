@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::error::retrying;
-use super::{Actor, Store};
+use super::{Actor, Expect, Store};
 use crate::error::Result;
 use crate::session::{Origin, Origins};
 
@@ -33,23 +33,7 @@ pub struct Property {
 impl Store {
     /// Every property, or the one named.
     pub async fn properties(&self, name: Option<&str>) -> Result<Vec<Property>> {
-        Ok(sqlx::query_as!(
-            Property,
-            r#"/* property_list */
-            select c.name, c.description, tenure.property_value(c.name, r.rows) as value, c.type as "kind", c.unit,
-                   tenure.property_value(c.name, r.rows - c.name) as "default",
-                   case when r.rows ? c.name then 'row'
-                        when c.name = 'glide.integration.session_timeout' then 'release_profile'
-                        else 'default' end as "source!",
-                   tenure.property_warnings(c.name, r.rows) as "warnings!"
-              from tenure.property_catalogue c
-             cross join (select tenure.property_rows() as rows offset 0) r
-             where $1::text is null or c.name = $1
-             order by c.name"#,
-            name
-        )
-        .fetch_all(&self.pool)
-        .await?)
+        under(&self.pool, name, None).await
     }
 
     /// Effective values and their sources, for explanations.
@@ -67,35 +51,39 @@ impl Store {
             .collect())
     }
 
-    /// Sets a property (P3); `force` accepts a life span not above its idle limit, and more than 10,000 endings.
-    pub async fn set_property(&self, name: &str, value: &str, force: bool, actor: Actor<'_>) -> Result<()> {
-        retrying(|| self.try_set_property(name, value, force, actor)).await
+    /// Sets a property, or without a value removes its row, so that its default is in force again (P1, P3); `force` accepts a life
+    /// span not above its idle limit, and more than 10,000 endings; `expect` refuses what was previewed otherwise.
+    pub async fn change_property(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        force: bool,
+        expect: &Expect,
+        actor: Actor<'_>,
+    ) -> Result<()> {
+        retrying(|| self.try_change_property(name, value, force, expect, actor)).await
     }
 
-    async fn try_set_property(&self, name: &str, value: &str, force: bool, actor: Actor<'_>) -> Result<()> {
-        let mut transaction = self.begin_long(actor, force).await?;
-        sqlx::query!(
-            "/* property_set */
-            insert into tenure.properties (name, value) values ($1, $2)
-            on conflict (name) do update set value = excluded.value",
-            name,
-            value
-        )
-        .execute(&mut *transaction)
-        .await?;
-        Ok(transaction.commit().await?)
-    }
-
-    /// Removes the row of a property: its default is in force again (P1).
-    pub async fn unset_property(&self, name: &str, force: bool, actor: Actor<'_>) -> Result<()> {
-        retrying(|| self.try_unset_property(name, force, actor)).await
-    }
-
-    async fn try_unset_property(&self, name: &str, force: bool, actor: Actor<'_>) -> Result<()> {
-        let mut transaction = self.begin_long(actor, force).await?;
-        sqlx::query!("/* property_unset */ delete from tenure.properties where name = $1", name)
-            .execute(&mut *transaction)
-            .await?;
+    async fn try_change_property(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        force: bool,
+        expect: &Expect,
+        actor: Actor<'_>,
+    ) -> Result<()> {
+        let mut transaction = self.begin_guarded(actor, force, expect).await?;
+        let change = match value {
+            Some(value) => sqlx::query!(
+                "/* property_set */
+                insert into tenure.properties (name, value) values ($1, $2)
+                on conflict (name) do update set value = excluded.value",
+                name,
+                value
+            ),
+            None => sqlx::query!("/* property_unset */ delete from tenure.properties where name = $1", name),
+        };
+        change.execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -123,4 +111,30 @@ impl Store {
         .await?;
         Ok(transaction)
     }
+}
+
+/// Every property, or the one named, under other overrides than those in force when they are given.
+pub(super) async fn under(
+    executor: impl sqlx::PgExecutor<'_>,
+    name: Option<&str>,
+    rows: Option<&serde_json::Value>,
+) -> Result<Vec<Property>> {
+    Ok(sqlx::query_as!(
+        Property,
+        r#"/* property_list */
+        select c.name, c.description, tenure.property_value(c.name, r.rows) as value, c.type as "kind", c.unit,
+               tenure.property_value(c.name, r.rows - c.name) as "default",
+               case when r.rows ? c.name then 'row'
+                    when c.name = 'glide.integration.session_timeout' then 'release_profile'
+                    else 'default' end as "source!",
+               tenure.property_warnings(c.name, r.rows) as "warnings!"
+          from tenure.property_catalogue c
+         cross join (select coalesce($2::jsonb, tenure.property_rows()) as rows offset 0) r
+         where $1::text is null or c.name = $1
+         order by c.name"#,
+        name,
+        rows
+    )
+    .fetch_all(executor)
+    .await?)
 }

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use sqlx::{PgConnection, Row};
 use tenure::maintenance::Sweeper;
 use tenure::session::Activity;
-use tenure::store::{Actor, Store};
+use tenure::store::{Actor, Expect, Store};
 use tokio::task::JoinHandle;
 
 use crate::support::{Clock, Crowd, Db, rounds};
@@ -69,7 +69,7 @@ async fn rule_a11_a_tightened_limit_over_a_million_sessions_ends_all_that_is_due
         let checkers: Vec<_> =
             (0..2).map(|n| check_all_the_while(checks.clone(), tokens.clone(), stop.clone(), attempt as u64 * 2 + n)).collect();
         let asked = Instant::now();
-        db.store.set_property(IDLE, limit, false, Actor("operator")).await.unwrap();
+        db.store.change_property(IDLE, Some(limit), false, &Expect::default(), Actor("operator")).await.unwrap();
         change = change.min(asked.elapsed());
         stop.store(true, Ordering::Relaxed);
         let mut longest = Duration::ZERO;
@@ -103,7 +103,7 @@ async fn rule_a11_a_tightened_limit_over_a_million_sessions_ends_all_that_is_due
             .await
             .unwrap();
     assert!(!over.is_empty());
-    db.store.unset_property(IDLE, false, Actor("operator")).await.unwrap();
+    db.store.change_property(IDLE, None, false, &Expect::default(), Actor("operator")).await.unwrap();
     let back =
         sqlx::query("select count(*) from tenure.sessions where id = any ($1)").bind(&over).fetch_one(db.pool()).await.unwrap();
     assert_eq!(back.get::<i64, _>(0), 0, "sessions came back when the limit was raised");
@@ -122,7 +122,7 @@ async fn rule_p5_more_than_10_000_endings_are_refused_with_their_count_unless_fo
     let stop = Arc::new(AtomicBool::new(false));
     // They are among those that would end, and have to be answered while it is found out.
     let checker = check_all_the_while(db.store_of(2).await, tokens, stop.clone(), 5);
-    let refused = db.store.set_property(IDLE, "10", false, Actor("operator")).await.unwrap_err();
+    let refused = db.store.change_property(IDLE, Some("10"), false, &Expect::default(), Actor("operator")).await.unwrap_err();
     stop.store(true, Ordering::Relaxed);
     checker.await.unwrap();
     let refusal = refused.refusal().unwrap();
@@ -133,7 +133,7 @@ async fn rule_p5_more_than_10_000_endings_are_refused_with_their_count_unless_fo
     assert_eq!(db.count("select count(*) from tenure.properties").await, 0);
 
     let live = db.count("select count(*) from tenure.sessions where anchor_at <= tenure.now() - interval '10 minutes'").await;
-    db.store.set_property(IDLE, "10", true, Actor("operator")).await.unwrap();
+    db.store.change_property(IDLE, Some("10"), true, &Expect::default(), Actor("operator")).await.unwrap();
     assert_eq!(
         db.count("select count(*) from tenure.ended_sessions where end_reason = 'idle' and ended_by = 'operator'").await,
         live

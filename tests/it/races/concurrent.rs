@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::{Connection, PgConnection};
 use tenure::input::CreateSession;
-use tenure::store::{Actor, NewSession, Store, UserPatch};
+use tenure::store::{Actor, Expect, NewSession, Store, UserPatch};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -146,7 +146,9 @@ async fn rule_x3_a_maintenance_that_begins_at_once_ends_the_sign_ins_under_way()
     sqlx::raw_sql(begun).execute(&mut under_way).await.unwrap();
     let store = db.store.clone();
     let change = tokio::spawn(async move {
-        store.set_property("tenure.maintenance_at", "2020-01-01T00:00:00Z", false, Actor("operator")).await
+        store
+            .change_property("tenure.maintenance_at", Some("2020-01-01T00:00:00Z"), false, &Expect::default(), Actor("operator"))
+            .await
     });
     let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     while db.count(waiting).await == 0 {

@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tenure::session::Activity;
-use tenure::store::{Actor, SweepPosition};
+use tenure::store::{Actor, Expect, SweepPosition};
 
 use super::{deadlocks, pid, until_waiting};
 use crate::support::{Clock, Crowd, Db, rounds};
@@ -23,7 +23,7 @@ async fn rule_p3_relations_hold_when_two_property_writers_race() {
             for _ in 0..trips {
                 db.now().await;
             }
-            db.store.set_property(name, value, false, Actor("race")).await
+            db.store.change_property(name, Some(value), false, &Expect::default(), Actor("race")).await
         };
         let (idle, life) = tokio::join!(write(IDLE, "40", delay.max(0)), write(LIFE, "35", (-delay).max(0)));
         for lost in [idle.as_ref().err(), life.as_ref().err()].into_iter().flatten() {
@@ -100,7 +100,7 @@ async fn rule_u1_a_lock_out_amid_checks_sweeps_and_a_property_change_meets_no_de
         }
         let store = db.store.clone();
         tasks.push(tokio::spawn(async move {
-            store.set_property(IDLE, "20", true, Actor("race")).await.unwrap();
+            store.change_property(IDLE, Some("20"), true, &Expect::default(), Actor("race")).await.unwrap();
         }));
         let mut operator = db.connection().await;
         tasks.push(tokio::spawn(async move {

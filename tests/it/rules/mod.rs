@@ -12,6 +12,7 @@ mod over;
 mod properties;
 mod retention;
 mod users;
+mod what_if;
 
 use std::time::Duration;
 
