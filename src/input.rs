@@ -3,6 +3,7 @@
 //! Each answer says what is wrong, where, the limit, and what to do; none quotes a secret. Numbers in comments are those of
 //! `docs/FAULTS.md`, "Bad input".
 
+mod change;
 mod entity;
 mod login;
 
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::session::{Activity, Device, Kind, SessionToken};
 use crate::store::{NewSession, Once, UserPatch};
 
+pub use change::{PropertyInput, RehearsalInput, expect, expect_parameters};
 pub use entity::{EntityInput, entity_name};
 
 /// Longest user agent kept, characters.

@@ -37,6 +37,9 @@ pub(super) struct Problem {
     /// What the client should do.
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<Action>,
+    /// How many sessions it is about: those a change would end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<i64>,
     /// When to ask again, seconds; goes into `Retry-After`.
     #[serde(skip)]
     retry_after: Option<u64>,
@@ -55,6 +58,7 @@ impl Problem {
             reason: None,
             ended_at: None,
             action: None,
+            count: None,
             retry_after: (status == 503).then_some(1),
         }
     }
@@ -135,7 +139,7 @@ impl From<Error> for Problem {
             let problem = Self::new(refusal.status, &*refusal.code, &refusal.message, &refusal.advice);
             // Nobody knows how long maintenance takes; asking every second would not help.
             let retry_after = if refusal.code == "maintenance" { Some(60) } else { problem.retry_after };
-            return Self { retry_after, ..problem };
+            return Self { retry_after, count: refusal.count, ..problem };
         }
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         if error.is_unavailable() {

@@ -67,6 +67,7 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(passwords::set))
         .routes(routes!(properties::list))
         .routes(routes!(properties::show, properties::set, properties::unset))
+        .routes(routes!(properties::what_if))
         .routes(routes!(entities::list))
         .routes(routes!(entities::show, entities::put, entities::delete))
         .routes(routes!(oauth::token))

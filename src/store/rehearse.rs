@@ -67,7 +67,7 @@ pub struct ForecastExample {
 pub struct PropertyForecast {
     /// The property as it would be, with its warnings.
     pub property: Property,
-    /// The kinds whose deadlines the change concerns, with all their live sessions; others stay as they are.
+    /// The kinds whose deadlines the change concerns, as far as they have live sessions; others stay as they are.
     pub kinds: Vec<KindForecast>,
     /// Live sessions that end with the change.
     pub ends_now: i64,

@@ -139,6 +139,21 @@ async fn every_command_speaks_json_and_prose() {
     let warned = run(url, &["properties", "set", "glide.ui.session_timeout", "300"]);
     assert!(warned.err.contains("warning: ") && !warned.out.contains("warning"), "{}{}", warned.out, warned.err);
 
+    // X2: a preview names the command that does just what it says, and another number is a conflict (113).
+    let forecast = json("properties what-if glide.ui.session_timeout 20");
+    assert_eq!((&forecast["property"]["value"], &forecast["guard"]["expect"]), (&Value::from("20"), &Value::from(0)));
+    let shown = run(url, &["properties", "what-if", "glide.ui.session_timeout", "20"]);
+    let basis = forecast["guard"]["expect_basis"].as_str().unwrap();
+    let command = format!("properties set glide.ui.session_timeout '20' --expect-count 0 --expect-basis {basis}");
+    assert!(shown.out.contains("0 live sessions end now") && shown.err.contains(&command), "{}{}", shown.out, shown.err);
+    run(url, &["properties", "set", "glide.ui.session_timeout", "20", "--expect-count", "7"]).failed(5, "0 live sessions now");
+    run(url, &["properties", "set", "glide.ui.session_timeout", "20", "--expect-count", "x"]).failed(2, "expect-count");
+    json(&format!("properties set glide.ui.session_timeout 20 --expect-count 0 --expect-basis {basis}"));
+    assert_eq!(json("properties what-if glide.ui.session_timeout --unset")["property"]["source"], "default");
+    run(url, &["properties", "unset", "glide.ui.session_timeout", "--expect-basis", basis]).failed(5, "preview");
+    run(url, &["properties", "what-if", "glide.ui.session_timeout"]).failed(2, "--unset");
+    json("properties unset glide.ui.session_timeout");
+
     assert_keys(&json("nodes list"), &["items", "next"]);
     prose("nodes list");
     assert_keys(
@@ -337,6 +352,7 @@ fn every_command_has_help_that_hides_the_environment() {
         "properties get",
         "properties set",
         "properties unset",
+        "properties what-if",
         "maintenance",
         "maintenance start",
         "maintenance stop",

@@ -175,6 +175,8 @@ fn shape(path: &str, name: &str) -> Option<Value> {
         }
         "state" => json!({"type": "string", "enum": ["live", "ended", "all"], "default": "live"}),
         "channel" => json!({"type": "string", "enum": ["login", "email", "integration"], "default": "login"}),
+        "expect" => json!({"type": "integer", "minimum": 0}),
+        "expect_basis" => basis(),
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": 500, "default": 50}),
         "Idempotency-Key" => json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}),
         "Last-Event-ID" => json!({"type": "string", "pattern": "^([0-9A-F]{8}-[1-9][0-9]{0,18})?$"}),
@@ -187,6 +189,11 @@ fn user_name() -> Value {
     let unseen = "\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069";
     let pattern = format!("^[^\\s{unseen}]([^{unseen}]*[^\\s{unseen}])?$");
     json!({"type": "string", "minLength": 1, "maxLength": 128, "pattern": pattern})
+}
+
+/// The digest that a preview rests on.
+fn basis() -> Value {
+    json!({"type": "string", "pattern": "^[0-9a-f]{16}$"})
 }
 
 /// The words of activity (A1).
@@ -262,6 +269,12 @@ fn facts() -> Vec<(String, Value)> {
         (of("UserInput", "homepage_refresh_minutes"), nullable(day)),
         (of("UserInput", "roles"), nullable(roles)),
         (of("PropertyInput", "value"), text(1, 255)),
+        (of("PropertyInput", "expect"), nullable(json!({"type": "integer", "minimum": 0}))),
+        (of("PropertyInput", "expect_basis"), nullable(basis())),
+        (of("RehearsalInput", "value"), nullable(text(1, 255))),
+        (of("Expect", "expect"), nullable(json!({"type": "integer", "minimum": 0}))),
+        (of("Expect", "expect_basis"), nullable(basis())),
+        (of("ForecastExample", "effect"), words(&["ends_now", "ends_earlier", "ends_later"])),
         (own("SessionView", "state"), words(&["live", "ended"])),
         (of("Explanation", "state"), words(&["live", "ended"])),
         (of("Candidate", "limit"), words(&["idle", "max_life", "remember_me", "residue", "mobile_window", "maintenance"])),

@@ -45,6 +45,7 @@ const PATHS: &[(&str, &str, &[Role])] = &[
     ("GET", "/v1/properties/x", READERS),
     ("PUT", "/v1/properties/x", ADMINS),
     ("DELETE", "/v1/properties/x", ADMINS),
+    ("POST", "/v1/properties/x/what-if", READERS),
     ("GET", "/v1/oauth-entities", READERS),
     ("GET", "/v1/oauth-entities/x", READERS),
     ("PUT", "/v1/oauth-entities/x", ADMINS),

@@ -44,6 +44,7 @@ const ROUTES: &[&str] = &[
     "post /v1/browser/sign-in",
     "post /v1/browser/sign-out",
     "post /v1/login",
+    "post /v1/properties/{name}/what-if",
     "post /v1/sessions",
     "post /v1/sessions/check",
     "post /v1/sessions/{id}/app-state",
