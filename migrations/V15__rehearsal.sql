@@ -408,4 +408,165 @@ $$;
 comment on function tenure.rehearse_policies(jsonb) is
     'What given overrides would do to the live sessions: kind, effect, how many, and up to two examples of each.';
 
+-- users ---------------------------------------------------------------------------------------------------------------
+
+-- tenure.derived_user: what a user row must say of itself: composed name, lock-out of the inactive (U2), a bumped epoch. A new user has
+-- none before.
+create function tenure.derived_user(p_before tenure.users, p_after tenure.users) returns tenure.users
+    language plpgsql
+    as $$
+begin
+    p_after.name := normalize(p_after.name, nfc);
+    if not p_after.active and coalesce(p_before.active, true)
+       and tenure.property_value('tenure.lock_out_inactive_users') = 'true' then
+        p_after.locked_out := true;
+    end if;
+    if p_before.id is not null then
+        p_after.epoch := greatest(p_before.epoch, p_after.epoch);                                -- C30: never goes down
+        if (p_after.locked_out and not p_before.locked_out)
+           or (p_before.active and not p_after.active and (select p.refuse_inactive from tenure.policies p where p.kind = 'user')) then
+            p_after.epoch := p_after.epoch + 1;
+        end if;
+    end if;
+    return p_after;
+end
+$$;
+comment on function tenure.derived_user(tenure.users, tenure.users) is
+    'A user row as it is stored when it was the one before and is written as the one after: composed, locked out when it becomes inactive (U2), under a new epoch when it loses access.';
+
+-- tenure.users_derive: as in V7, by tenure.derived_user.
+create or replace function tenure.users_derive() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if tg_op = 'INSERT' then
+        return tenure.derived_user(null, new);
+    end if;
+    return tenure.derived_user(old, new);
+end
+$$;
+
+-- tenure.users_follow: as in V7, guarded.
+create or replace function tenure.users_follow() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    as $$
+begin
+    if tg_op = 'INSERT' then
+        perform tenure.note('user_created', n.name, null, jsonb_build_object('active', n.active, 'locked_out', n.locked_out))
+           from new_users n;
+        return null;
+    elsif tg_op = 'DELETE' then
+        perform tenure.note('user_deleted', o.name, null, null) from old_users o;
+        return null;
+    end if;
+
+    perform tenure.end_outdated(array_agg(n.id))
+       from new_users n join old_users o on o.id = n.id
+      where n.epoch > o.epoch
+     having count(*) > 0;
+    if not found and exists (select from new_users) then
+        perform tenure.guard(0);
+    end if;
+
+    perform tenure.note(e.type, n.name, null, null)
+       from new_users n
+       join old_users o on o.id = n.id
+      cross join lateral unnest(
+          case when n.active     <> o.active     then array[case when n.active     then 'user_activated'  else 'user_deactivated' end] end
+          || case when n.locked_out <> o.locked_out then array[case when n.locked_out then 'user_locked_out' else 'user_unlocked' end] end
+          || case when (n.active, n.locked_out) = (o.active, o.locked_out) then array['user_changed'] end) as e (type)
+      where (n.*) is distinct from (o.*);
+
+    perform tenure.invalidate('u', array_agg(n.id::text))
+       from new_users n join old_users o on o.id = n.id
+      where (n.*) is distinct from (o.*)
+     having count(*) > 0;
+    return null;
+end
+$$;
+
+-- tenure.end_outdated: as in V6, guarded.
+create or replace function tenure.end_outdated(p_user_ids bigint[]) returns bigint
+    language plpgsql
+    as $$
+declare
+    v_now     timestamptz := tenure.now();
+    v_due     uuid[];
+    v_causes  text[];
+    v_ats     timestamptz[];
+    v_barred  uuid[];
+    v_reasons text[];
+begin
+    -- end_outdated_pick
+    select array_agg(d.id order by d.id) filter (where d.due), array_agg(d.cause order by d.id) filter (where d.due),
+           array_agg(d.expires_at order by d.id) filter (where d.due),
+           array_agg(d.id order by d.id) filter (where not d.due), array_agg(d.reason order by d.id) filter (where not d.due)
+      into v_due, v_causes, v_ats, v_barred, v_reasons
+      from (select s.id, l.expires_at <= v_now as due, l.reason as cause, l.expires_at, tenure.barred(s, u, p) as reason
+              from tenure.sessions s
+              join tenure.users u    on u.id = s.user_id
+              join tenure.policies p on p.kind = s.kind
+             cross join lateral tenure.limits(s, p) l
+             where s.user_id = any (p_user_ids)
+               and tenure.barred(s, u, p) is not null
+             order by s.id
+               for update of s) d;
+    perform tenure.guard(coalesce(cardinality(v_barred), 0));
+    return coalesce(case when v_due is not null then tenure.end_sessions(v_due, v_causes, v_ats, 'tenure') end, 0)
+         + coalesce(case when v_barred is not null
+                         then tenure.end_sessions(v_barred, v_reasons, array_fill(v_now, array[cardinality(v_barred)]), tenure.actor()) end, 0);
+end
+$$;
+
+-- tenure.rehearse_user: a user as a change would leave it, and the live sessions that would end with it; none when there is no such user.
+create function tenure.rehearse_user(p_name text, p_active boolean, p_locked_out boolean,
+                                     out display_name text, out name text, out active boolean, out locked_out boolean, out roles text[],
+                                     out homepage_refresh_minutes int, out sessions jsonb, out examples jsonb)
+    returns setof record
+    language plpgsql
+    as $$
+declare
+    v_now    timestamptz := tenure.now();
+    v_before tenure.users;
+    v_after  tenure.users;
+begin
+    select * into v_before from tenure.users u
+     where lower(u.name collate "und-x-icu") = lower(p_name collate "und-x-icu");
+    if not found then
+        return;
+    end if;
+    v_after            := v_before;
+    v_after.active     := coalesce(p_active, v_before.active);
+    v_after.locked_out := coalesce(p_locked_out, v_before.locked_out);
+    v_after            := tenure.derived_user(v_before, v_after);
+    -- user_rehearsal
+    with ending as (
+        select s.id, s.kind, s.node, l.expires_at, l.reason, tenure.barred(s, v_after, p) as would_reason
+          from tenure.sessions s
+          join tenure.policies p on p.kind = s.kind
+         cross join lateral tenure.limits(s, p) l
+         where s.user_id = v_after.id
+           and v_after.epoch > v_before.epoch
+           and l.expires_at > v_now
+           and tenure.barred(s, v_after, p) is not null
+    )
+    select coalesce((select jsonb_agg(c order by c.kind, c.node nulls last)
+                       from (select e.kind, e.node, count(*) as sessions from ending e group by e.kind, e.node) c), '[]'),
+           coalesce((select jsonb_agg(jsonb_build_object('id', e.id, 'kind', e.kind, 'user', v_after.name, 'effect', 'ends_now',
+                                                         'expires_at', e.expires_at, 'reason', e.reason,
+                                                         'would_expire_at', v_now, 'would_reason', e.would_reason) order by e.id desc)
+                       from (select * from ending order by id desc limit 5) e), '[]')
+      into sessions, examples;
+    name                     := v_after.name;
+    display_name             := v_after.display_name;
+    active                   := v_after.active;
+    locked_out               := v_after.locked_out;
+    roles                    := v_after.roles;
+    homepage_refresh_minutes := v_after.homepage_refresh_minutes;
+    return next;
+end
+$$;
+comment on function tenure.rehearse_user(text, boolean, boolean) is
+    'A user as a change of active or locked_out would leave it (null: as it is), how many live sessions would end with it by kind and node, and up to five of them.';
+
 revoke execute on all functions in schema tenure from public;

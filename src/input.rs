@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::session::{Activity, Device, Kind, SessionToken};
 use crate::store::{NewSession, Once, UserPatch};
 
-pub use change::{PropertyInput, RehearsalInput, expect, expect_parameters};
+pub use change::{PropertyInput, RehearsalInput, UserRehearsalInput, expect, expect_parameters};
 pub use entity::{EntityInput, entity_name};
 
 /// Longest user agent kept, characters.
@@ -373,6 +373,10 @@ pub struct UserInput {
     /// Homepage refresh interval, 1 to 1440 minutes; null clears it.
     #[serde(default, deserialize_with = "given_whole")]
     pub homepage_refresh_minutes: Option<Option<i64>>,
+    /// PATCH only: how many live sessions end with the change, as its preview said; another number is refused with 409
+    /// `preview_changed`.
+    #[serde(default, deserialize_with = "whole")]
+    pub expect: Option<i64>,
 }
 
 /// A whole number, or null: to JSON 5.0 is as whole as 5, and there are languages that write it so.

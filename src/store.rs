@@ -44,7 +44,7 @@ pub use migrate::{create_database, drop_database};
 pub use nodes::{NodeRecord, Registration};
 pub use oauth::{Introspected, Redeemed, TokenGrant};
 pub use properties::Property;
-pub use rehearse::{Expect, ForecastExample, KindForecast, PropertyForecast};
+pub use rehearse::{Expect, ForecastExample, KindForecast, PlaceForecast, PropertyForecast, UserForecast};
 pub use rows::LiveRow;
 pub use sessions::{CheckOutcome, Looked, SignedOut};
 pub use sign_in::{NewSession, Once, SignIn, SignedIn};

@@ -4,9 +4,10 @@ use clap::{Args, Subcommand};
 
 use super::database::{actor, operator, with_manager};
 use super::output::{document, line, note, or_dash, table};
+use super::properties::examples;
 use super::{Failure, Global, password};
 use crate::input::{self, UserInput};
-use crate::store::UserPatch;
+use crate::store::{User, UserForecast, UserPatch};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UsersCommand {
@@ -27,10 +28,12 @@ pub(super) enum UsersCommand {
     },
     /// Create a user.
     Create(CreateArgs),
-    /// Lock a user out: no sign-in, no action by e-mail, all sessions end.
+    /// Lock a user out: no sign-in, no action by e-mail, all sessions end; --what-if shows which.
     LockOut {
         /// User name.
         name: String,
+        #[command(flatten)]
+        rehearsal: RehearsalArgs,
     },
     /// Unlock a user; ended sessions stay ended.
     Unlock {
@@ -42,16 +45,29 @@ pub(super) enum UsersCommand {
         /// User name.
         name: String,
     },
-    /// Make a user inactive; by default that locks out too.
+    /// Make a user inactive; by default that locks out too, and ends all sessions; --what-if shows which.
     Deactivate {
         /// User name.
         name: String,
+        #[command(flatten)]
+        rehearsal: RehearsalArgs,
     },
     /// Make a user active; that does not unlock.
     Activate {
         /// User name.
         name: String,
     },
+}
+
+/// Whether to look before, and what was seen then.
+#[derive(Debug, Args)]
+pub(super) struct RehearsalArgs {
+    /// Show which live sessions would end, and change nothing.
+    #[arg(long)]
+    what_if: bool,
+    /// How many live sessions end with it, as --what-if said: refused when it would be another number.
+    #[arg(long, value_name = "N", conflicts_with = "what_if")]
+    expect_count: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -70,7 +86,8 @@ pub(super) async fn run(global: &Global, command: UsersCommand) -> Result<(), Fa
     let operator = operator();
     let actor = actor(&operator);
     with_manager(global, async |manager| {
-        let (name, patch) = match command {
+        let not_rehearsed = RehearsalArgs { what_if: false, expect_count: None };
+        let (name, patch, rehearsal) = match command {
             UsersCommand::List { active, locked_out, limit, after } => {
                 let after = after.as_deref().map(input::user_cursor).transpose()?;
                 let page = manager.store().users(active, locked_out, input::limit(limit.as_deref())?, after).await?;
@@ -121,23 +138,59 @@ pub(super) async fn run(global: &Global, command: UsersCommand) -> Result<(), Fa
                 let user = manager.set_password(&name, password, actor).await?;
                 return if global.json { document(&user) } else { line(&format!("Set the password of {}.", user.name)) };
             }
-            UsersCommand::LockOut { name } => (name, UserPatch { locked_out: Some(true), ..UserPatch::default() }),
-            UsersCommand::Unlock { name } => (name, UserPatch { locked_out: Some(false), ..UserPatch::default() }),
-            UsersCommand::Deactivate { name } => (name, UserPatch { active: Some(false), ..UserPatch::default() }),
-            UsersCommand::Activate { name } => (name, UserPatch { active: Some(true), ..UserPatch::default() }),
+            UsersCommand::LockOut { name, rehearsal } => {
+                (name, UserPatch { locked_out: Some(true), ..UserPatch::default() }, rehearsal)
+            }
+            UsersCommand::Unlock { name } => {
+                (name, UserPatch { locked_out: Some(false), ..UserPatch::default() }, not_rehearsed)
+            }
+            UsersCommand::Deactivate { name, rehearsal } => {
+                (name, UserPatch { active: Some(false), ..UserPatch::default() }, rehearsal)
+            }
+            UsersCommand::Activate { name } => {
+                (name, UserPatch { active: Some(true), ..UserPatch::default() }, not_rehearsed)
+            }
         };
-        let changed = manager.patch_user(&input::user_name(&name)?, &patch, actor).await?;
+        let name = input::user_name(&name)?;
+        if rehearsal.what_if {
+            let forecast = manager.rehearse_user(&name, patch.active, patch.locked_out).await?;
+            return if global.json { document(&forecast) } else { show(&forecast) };
+        }
+        let expect = input::expect_parameters("expect-count", rehearsal.expect_count.as_deref(), "expect-basis", None)?;
+        let changed = manager.change_user(&name, &patch, &expect, actor).await?;
         if global.json {
             return document(&changed);
         }
-        let user = &changed.user;
-        line(&format!(
-            "{}: {}, {}; {} sessions ended.",
-            user.name,
-            if user.active { "active" } else { "inactive" },
-            if user.locked_out { "locked out" } else { "not locked out" },
-            changed.ended.unwrap_or(0)
-        ))
+        line(&format!("{}; {} sessions ended.", state(&changed.user), changed.ended.unwrap_or(0)))
     })
     .await
+}
+
+fn state(user: &User) -> String {
+    let active = if user.active { "active" } else { "inactive" };
+    let locked_out = if user.locked_out { "locked out" } else { "not locked out" };
+    format!("{}: {active}, {locked_out}", user.name)
+}
+
+/// A rehearsal for people.
+fn show(forecast: &UserForecast) -> Result<(), Failure> {
+    let nodes: std::collections::BTreeSet<_> = forecast.sessions.iter().map(|place| &place.node).collect();
+    line(&format!(
+        "What if: {}; {} sessions on {} nodes will end.",
+        state(&forecast.user),
+        forecast.ends_now,
+        nodes.len()
+    ))?;
+    if forecast.ends_now == 0 {
+        return Ok(());
+    }
+    let rows: Vec<_> = forecast
+        .sessions
+        .iter()
+        .map(|place| vec![place.kind.to_string(), or_dash(place.node.as_ref()), place.sessions.to_string()])
+        .collect();
+    table(&["kind", "node", "sessions"], &rows)?;
+    examples(&forecast.examples)?;
+    note(&format!("To do just this: repeat it with --expect-count {} instead of --what-if", forecast.ends_now));
+    Ok(())
 }

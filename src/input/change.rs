@@ -40,6 +40,27 @@ pub struct RehearsalInput {
     pub value: Option<String>,
 }
 
+/// A change of a user to rehearse: at least one of the two.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UserRehearsalInput {
+    /// Whether active.
+    pub active: Option<bool>,
+    /// Whether locked out.
+    pub locked_out: Option<bool>,
+}
+
+impl UserRehearsalInput {
+    /// Refuses a change that is none.
+    pub fn validate(self) -> Result<Self> {
+        if self.active.or(self.locked_out).is_none() {
+            return Err(invalid("locked_out", "neither it nor active is given.", "Give the one that is to change."));
+        }
+        Ok(self)
+    }
+}
+
 /// A field that may be null and may not be left out: nobody rehearses the loss of a row by forgetting the value.
 fn named<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)

@@ -6,7 +6,7 @@ use super::Manager;
 use crate::cluster::Barrier;
 use crate::error::{Error, Result};
 use crate::input;
-use crate::store::{Actor, Expect, Property, PropertyForecast, User, UserPatch};
+use crate::store::{Actor, Expect, Property, PropertyForecast, User, UserForecast, UserPatch};
 
 /// A changed user.
 #[derive(Debug, Serialize)]
@@ -65,9 +65,19 @@ impl Manager {
         self.changed_user(&name, created, ended).await
     }
 
+    /// What changing `active` or `locked_out` of a user would do to their live sessions (X2).
+    pub async fn rehearse_user(&self, name: &str, active: Option<bool>, locked_out: Option<bool>) -> Result<UserForecast> {
+        self.store.rehearse_user(name, active, locked_out).await?.ok_or_else(unknown_user)
+    }
+
     /// Changes a user.
     pub async fn patch_user(&self, name: &str, patch: &UserPatch, actor: Actor<'_>) -> Result<ChangedUser> {
-        let ended = self.store.patch_user(name, patch, actor).await?.ok_or_else(unknown_user)?;
+        self.change_user(name, patch, &Expect::default(), actor).await
+    }
+
+    /// Changes a user; refused when `expect` says that it was previewed otherwise (X2).
+    pub async fn change_user(&self, name: &str, patch: &UserPatch, expect: &Expect, actor: Actor<'_>) -> Result<ChangedUser> {
+        let ended = self.store.patch_user(name, patch, expect, actor).await?.ok_or_else(unknown_user)?;
         self.changed_user(name, false, ended).await
     }
 

@@ -63,6 +63,7 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(users::list))
         .routes(routes!(users::show, users::put, users::patch))
         .routes(routes!(users::access))
+        .routes(routes!(users::what_if))
         .routes(routes!(passwords::log_in))
         .routes(routes!(passwords::set))
         .routes(routes!(properties::list))

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
 use super::properties::Property;
+use super::users::User;
 use super::{Actor, Store};
 use crate::error::Result;
 use crate::session::Kind;
@@ -83,7 +84,71 @@ pub struct PropertyForecast {
     pub guard: Expect,
 }
 
+/// How many live sessions of a kind were last used on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct PlaceForecast {
+    /// Their kind.
+    pub kind: Kind,
+    /// The node; null before the first activity.
+    pub node: Option<String>,
+    /// How many.
+    pub sessions: i64,
+}
+
+/// What a change of a user would do.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct UserForecast {
+    /// The user as the change would leave it: somebody who becomes inactive is locked out as well, unless a property says
+    /// otherwise (U2).
+    pub user: User,
+    /// Live sessions that end with the change.
+    pub ends_now: i64,
+    /// The same by kind and node.
+    pub sessions: Vec<PlaceForecast>,
+    /// The newest of them, at most five.
+    pub examples: Vec<ForecastExample>,
+    /// Sent with the change it does just this, or nothing.
+    pub guard: Expect,
+}
+
 impl Store {
+    /// What changing `active` or `locked_out` of a user would do; `None` when there is no such user.
+    pub async fn rehearse_user(&self, name: &str, active: Option<bool>, locked_out: Option<bool>) -> Result<Option<UserForecast>> {
+        let mut transaction = self.begin_rehearsal().await?;
+        let row = sqlx::query!(
+            r#"/* user_rehearsal */
+            select name as "name!", display_name, active as "active!", locked_out as "locked_out!", roles as "roles!",
+                   homepage_refresh_minutes, sessions as "sessions!: Json<Vec<PlaceForecast>>",
+                   examples as "examples!: Json<Vec<ForecastExample>>"
+              from tenure.rehearse_user($1, $2, $3)"#,
+            name,
+            active,
+            locked_out
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        transaction.rollback().await?;
+        Ok(row.map(|row| {
+            let ends_now = row.sessions.iter().map(|place| place.sessions).sum();
+            UserForecast {
+                user: User {
+                    name: row.name,
+                    display_name: row.display_name,
+                    active: row.active,
+                    locked_out: row.locked_out,
+                    roles: row.roles,
+                    homepage_refresh_minutes: row.homepage_refresh_minutes,
+                },
+                ends_now,
+                sessions: row.sessions.0,
+                examples: row.examples.0,
+                guard: Expect { expect: Some(ends_now), expect_basis: None },
+            }
+        }))
+    }
+
     /// What setting a property would do, or without a value restoring its default. Refused like the change itself, except for
     /// what force accepts.
     pub async fn rehearse_property(&self, name: &str, value: Option<&str>) -> Result<PropertyForecast> {

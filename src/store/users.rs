@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::error::retrying;
 use super::list::Page;
-use super::{Actor, Store};
+use super::{Actor, Expect, Store};
 use crate::error::{Error, Result};
 
 /// USER as documents show it.
@@ -138,13 +138,14 @@ impl Store {
         Ok((created, ended))
     }
 
-    /// Changes a user. Returns how many sessions ended with it; `None` when there is no such user.
-    pub async fn patch_user(&self, name: &str, patch: &UserPatch, actor: Actor<'_>) -> Result<Option<i64>> {
-        retrying(|| self.try_patch_user(name, patch, actor)).await
+    /// Changes a user; `expect` refuses what was previewed otherwise. Returns how many sessions ended with it; `None` when there is
+    /// no such user.
+    pub async fn patch_user(&self, name: &str, patch: &UserPatch, expect: &Expect, actor: Actor<'_>) -> Result<Option<i64>> {
+        retrying(|| self.try_patch_user(name, patch, expect, actor)).await
     }
 
-    async fn try_patch_user(&self, name: &str, patch: &UserPatch, actor: Actor<'_>) -> Result<Option<i64>> {
-        let mut transaction = self.begin_long(actor, false).await?;
+    async fn try_patch_user(&self, name: &str, patch: &UserPatch, expect: &Expect, actor: Actor<'_>) -> Result<Option<i64>> {
+        let mut transaction = self.begin_guarded(actor, false, expect).await?;
         let found = sqlx::query!(
             r#"/* user_patch */
             update tenure.users

@@ -123,7 +123,10 @@ async fn every_command_speaks_json_and_prose() {
     assert_eq!(json(&format!("sessions show {id}"))["ended_by"], "cli:tester");
 
     json("sessions create --kind user --user beth.anglin");
-    assert_eq!(json("users lock-out beth.anglin")["ended"], 1);
+    assert_eq!(json("users lock-out beth.anglin --what-if")["guard"]["expect"], 1);
+    assert!(prose("users deactivate beth.anglin --what-if").contains("inactive, locked out; 1 sessions on 1 nodes will end"));
+    run(url, &["users", "lock-out", "beth.anglin", "--expect-count", "2"]).failed(5, "1 live sessions now");
+    assert_eq!(json("users lock-out beth.anglin --expect-count 1")["ended"], 1);
     assert!(prose("users unlock beth.anglin").contains("not locked out; 0 sessions ended"));
     assert_eq!(json("users deactivate beth.anglin")["locked_out"], true);
     assert_eq!(json("users activate beth.anglin")["active"], true);

@@ -268,6 +268,7 @@ fn facts() -> Vec<(String, Value)> {
         (of("UserInput", "display_name"), nullable(text(1, 255))),
         (of("UserInput", "homepage_refresh_minutes"), nullable(day)),
         (of("UserInput", "roles"), nullable(roles)),
+        (of("UserInput", "expect"), nullable(json!({"type": "integer", "minimum": 0}))),
         (of("PropertyInput", "value"), text(1, 255)),
         (of("PropertyInput", "expect"), nullable(json!({"type": "integer", "minimum": 0}))),
         (of("PropertyInput", "expect_basis"), nullable(basis())),

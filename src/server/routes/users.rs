@@ -9,10 +9,10 @@ use super::super::AppState;
 use super::super::auth::{Admins, Anybody, Caller, UserAdmins, Watchers};
 use super::super::extract::{Body, Name, Params};
 use super::super::problem::Problem;
-use crate::input::{self, UserInput};
+use crate::input::{self, UserInput, UserRehearsalInput};
 use crate::manager::ChangedUser;
 use crate::session::Role;
-use crate::store::{User, UserPatch};
+use crate::store::{User, UserForecast, UserPatch};
 
 /// Which users to list.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -76,6 +76,9 @@ pub(super) async fn put(
     Body(user): Body<UserInput>,
 ) -> Result<(StatusCode, Json<ChangedUser>), Problem> {
     let name = input::user_name(&name)?;
+    if user.expect.is_some() {
+        return Err(Problem::new(422, "invalid_field", "expect: PUT has no preview.", "Use PATCH, or leave it out."));
+    }
     let patch = user.validate(&name)?;
     let changed = app.manager.put_user(name, patch, caller.actor()).await?;
     Ok((if changed.created { StatusCode::CREATED } else { StatusCode::OK }, Json(changed)))
@@ -83,7 +86,7 @@ pub(super) async fn put(
 
 /// Changes a user: lock out, unlock, activate, deactivate.
 #[utoipa::path(patch, operation_id = "patch_user", path = "/v1/users/{name}", params(("name" = String, Path, description = "User name")), request_body = UserInput, responses(
-    (status = 200, body = ChangedUser)))]
+    (status = 200, body = ChangedUser), (status = 409, description = "preview_changed, with count")))]
 pub(super) async fn patch(
     caller: Caller<UserAdmins>,
     State(app): AppState,
@@ -91,6 +94,7 @@ pub(super) async fn patch(
     Body(user): Body<UserInput>,
 ) -> Result<Json<ChangedUser>, Problem> {
     let name = input::user_name(&name)?;
+    let expect = input::expect(user.expect, None)?;
     let patch = user.validate(&name)?;
     if caller.role() != Role::Admin && (UserPatch { locked_out: None, ..patch.clone() }) != UserPatch::default() {
         return Err(Problem::new(
@@ -100,7 +104,20 @@ pub(super) async fn patch(
             "Leave the other fields out, or use a key of role admin.",
         ));
     }
-    Ok(Json(app.manager.patch_user(&name, &patch, caller.actor()).await?))
+    Ok(Json(app.manager.change_user(&name, &patch, &expect, caller.actor()).await?))
+}
+
+/// Says which live sessions a lock-out or inactivation of a user would end, and changes nothing (X2).
+#[utoipa::path(post, operation_id = "what_if_user", path = "/v1/users/{name}/what-if", params(("name" = String, Path, description = "User name")), request_body = UserRehearsalInput, responses(
+    (status = 200, body = UserForecast)))]
+pub(super) async fn what_if(
+    _: Caller<Watchers>,
+    State(app): AppState,
+    Name(name): Name,
+    Body(change): Body<UserRehearsalInput>,
+) -> Result<Json<UserForecast>, Problem> {
+    let (name, change) = (input::user_name(&name)?, change.validate()?);
+    Ok(Json(app.manager.rehearse_user(&name, change.active, change.locked_out).await?))
 }
 
 /// Through which door.

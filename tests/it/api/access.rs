@@ -39,6 +39,7 @@ const PATHS: &[(&str, &str, &[Role])] = &[
     ("PUT", "/v1/users/x", ADMINS),
     ("PATCH", "/v1/users/x", USER_ADMINS),
     ("GET", "/v1/users/x/access", ANYBODY),
+    ("POST", "/v1/users/x/what-if", WATCHERS),
     ("PUT", "/v1/users/x/password", ADMINS),
     ("POST", "/v1/login", APPS),
     ("GET", "/v1/properties", READERS),

@@ -51,6 +51,7 @@ const ROUTES: &[&str] = &[
     "post /v1/sessions/{id}/extend",
     "post /v1/sessions/{id}/rotate",
     "post /v1/sessions/{id}/sign-out",
+    "post /v1/users/{name}/what-if",
     "put /v1/oauth-entities/{name}",
     "put /v1/properties/{name}",
     "put /v1/sessions/{id}/attributes",

@@ -61,7 +61,7 @@ async fn crowd(db: &Db, policy: &str, rounds: u32, amid: Amid) -> (i64, u32) {
                 start.wait().await;
                 if lock_out && number == CLIENTS / 2 {
                     let patch = UserPatch { locked_out: Some(true), ..Default::default() };
-                    store.patch_user(&user, &patch, Actor("operator")).await.unwrap().unwrap();
+                    store.patch_user(&user, &patch, &Expect::default(), Actor("operator")).await.unwrap().unwrap();
                     return false;
                 }
                 match store.create(&sign_in(&user), Actor("race")).await {

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tenure::input::CreateSession;
 use tenure::session::Activity;
-use tenure::store::{Actor, CheckOutcome, ListFilter, NewSession, Registration, Store, UserPatch};
+use tenure::store::{Actor, CheckOutcome, Expect, ListFilter, NewSession, Registration, Store, UserPatch};
 use tokio::sync::Barrier;
 
 use crate::support::{Clock, Db, rounds};
@@ -83,7 +83,7 @@ async fn sign_in(store: &Store, connection: &mut PgConnection, way: Way, user: &
 async fn lock_out(store: &Store, connection: &mut PgConnection, way: Way, user: &str, trips: [u32; 2]) {
     if way == Way::Api {
         dawdle(connection, trips[0]).await;
-        store.patch_user(user, &locked_out(), Actor("race")).await.unwrap().unwrap();
+        store.patch_user(user, &locked_out(), &Expect::default(), Actor("race")).await.unwrap().unwrap();
         return;
     }
     begin(connection, way).await;
@@ -232,7 +232,7 @@ async fn measured_e1_e2_a_lock_out_is_not_starved_by_32_concurrent_sign_ins() {
             .collect();
         together.wait().await;
         let asked = Instant::now();
-        store.patch_user(&user, &locked_out(), Actor("operator")).await.unwrap().unwrap();
+        store.patch_user(&user, &locked_out(), &Expect::default(), Actor("operator")).await.unwrap().unwrap();
         best = best.min(asked.elapsed());
         for signer in signers {
             assert!(signer.await.unwrap() >= 2, "every signer was under way");

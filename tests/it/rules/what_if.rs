@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::Row;
 use tenure::session::Kind;
-use tenure::store::{Expect, PropertyForecast};
+use tenure::store::{Expect, PropertyForecast, UserPatch};
 use uuid::Uuid;
 
 use super::*;
@@ -189,4 +189,56 @@ async fn rule_x2_a_change_does_what_its_preview_said() {
     for what in ["now", "earlier", "later", "done", "refused", "by force"] {
         assert!(covered.get(what).is_some_and(|count| *count > 0), "{what}: {covered:?}");
     }
+}
+
+#[tokio::test]
+async fn rule_x2_a_change_of_a_user_does_what_its_preview_said() {
+    println!("seed {SEED}");
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let db = stopped().await;
+    mobile_app(&db, 1_800, 86_400).await;
+    db.sql("insert into tenure.users (name) select 'u' || n from generate_series(1, 4) n").await;
+    let mut covered: BTreeMap<&str, i64> = BTreeMap::new();
+    for round in 0..rounds(300) {
+        let minutes = rng.random_range(0..20);
+        db.sql(&format!("update tenure_test.stopped set at = at + make_interval(mins => {minutes})")).await;
+        if rng.random_bool(0.2) {
+            let names = ["tenure.lock_out_inactive_users", "glide.authenticate.only.allow.active.user.login"];
+            set(&db, names[rng.random_range(0..2)], if rng.random_bool(0.5) { "true" } else { "false" }).await;
+        }
+        populate(&db, &mut rng, 20).await;
+        let name = format!("U{}", rng.random_range(1..=4));
+        let changes =
+            [(None, Some(true)), (Some(false), None), (None, Some(false)), (Some(true), Some(false)), (Some(false), Some(false))];
+        let (active, locked_out) = changes[rng.random_range(0..changes.len())];
+        let case = format!("round {round}, {name}: active {active:?}, locked out {locked_out:?}");
+        let patch = UserPatch { active, locked_out, ..UserPatch::default() };
+
+        db.sql("delete from tenure.ended_sessions; delete from tenure.session_events").await;
+        let (unchanged, before) = (everything(&db).await, live(&db).await);
+        let forecast = db.manager.rehearse_user(&name, active, locked_out).await.unwrap();
+        let wrong = Expect { expect: Some(forecast.ends_now + 1), ..Expect::default() };
+        let refusal = refusal(db.manager.change_user(&name, &patch, &wrong, ADMIN).await);
+        assert_eq!((refusal.status, &*refusal.code, refusal.count), (409, "preview_changed", Some(forecast.ends_now)), "{case}");
+        assert_eq!(everything(&db).await, unchanged, "{case}: nothing changes");
+
+        let changed = db.manager.change_user(&name, &patch, &forecast.guard, ADMIN).await;
+        assert_eq!(changed.unwrap_or_else(|error| panic!("{case}: {error}")).user, forecast.user, "{case}");
+        let (ended, after) = (ended_by_admin(&db).await, live(&db).await);
+        assert_eq!(i64::try_from(ended.len()).unwrap(), forecast.ends_now, "{case}");
+        for place in &forecast.sessions {
+            let of_kind = ended.values().filter(|(kind, ..)| *kind == place.kind).count();
+            assert_eq!(i64::try_from(of_kind).unwrap(), place.sessions, "{case}: {place:?}");
+        }
+        let lost: Vec<_> = before.keys().filter(|id| !after.contains_key(id)).collect();
+        assert_eq!(lost, ended.keys().collect::<Vec<_>>(), "{case}");
+        assert_eq!(forecast.examples.len(), ended.len().min(5), "{case}");
+        for example in &forecast.examples {
+            let (kind, at, reason) = &ended[&example.id];
+            assert_eq!((example.kind, example.would_expire_at, &example.would_reason), (*kind, *at, reason), "{case}");
+        }
+        *covered.entry(if ended.is_empty() { "none" } else { "some" }).or_default() += 1;
+    }
+    assert!(covered.len() == 2, "{covered:?}");
+    assert_eq!(refused(db.manager.rehearse_user("nobody", Some(false), None).await), (404, "unknown_user".into()));
 }
