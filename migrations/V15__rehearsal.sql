@@ -569,4 +569,53 @@ $$;
 comment on function tenure.rehearse_user(text, boolean, boolean) is
     'A user as a change of active or locked_out would leave it (null: as it is), how many live sessions would end with it by kind and node, and up to five of them.';
 
+-- many sessions at once -----------------------------------------------------------------------------------------------
+
+-- tenure.terminate_many: ends many sessions by decision (X3), guarded. What is over by its deadline or its user ends as what it was.
+create function tenure.terminate_many(ids uuid[], reason text default 'terminated') returns bigint
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    as $$
+declare
+    v_now    timestamptz;
+    v_over   uuid[];
+    v_causes text[];
+    v_ats    timestamptz[];
+    v_live   uuid[];
+begin
+    if terminate_many.reason not in ('terminated', 'maintenance') then
+        perform tenure.refuse(422, 'unknown_reason', format('%L is not a reason for ending sessions by decision.', terminate_many.reason),
+                              'Use terminated or maintenance.');
+    end if;
+    -- terminate_many_lock: in the order of ids, as every statement that locks several sessions locks them.
+    perform from tenure.sessions s where s.id = any (terminate_many.ids) order by s.id for update;
+    v_now := tenure.now();
+    -- terminate_many_judge
+    select array_agg(d.id    order by d.id) filter (where d.cause is not null),
+           array_agg(d.cause order by d.id) filter (where d.cause is not null),
+           array_agg(d.at    order by d.id) filter (where d.cause is not null),
+           array_agg(d.id    order by d.id) filter (where d.cause is null)
+      into v_over, v_causes, v_ats, v_live
+      from (select s.id, least(l.expires_at, v_now) as at,
+                   coalesce(case when l.expires_at <= v_now then l.reason end, tenure.barred(s, u, p)) as cause
+              from tenure.sessions s
+              join tenure.policies p on p.kind = s.kind
+              left join tenure.users u on u.id = s.user_id
+             cross join lateral tenure.limits(s, p) l
+             where s.id = any (terminate_many.ids)) d;
+    perform tenure.guard(coalesce(cardinality(v_live), 0));
+    if v_over is not null then
+        perform tenure.end_sessions(v_over, v_causes, v_ats, 'tenure');
+    end if;
+    if v_live is null then
+        return 0;
+    end if;
+    perform tenure.end_sessions(v_live, array_fill(terminate_many.reason, array[cardinality(v_live)]),
+                                array_fill(v_now, array[cardinality(v_live)]), tenure.actor());
+    perform tenure.invalidate('s', v_live::text[]);
+    return cardinality(v_live);
+end
+$$;
+comment on function tenure.terminate_many(uuid[], text) is
+    'Ends sessions by their ids, as terminated or for maintenance; their users keep every other session. How many ended now; others were over already, or are none.';
+
 revoke execute on all functions in schema tenure from public;

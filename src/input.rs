@@ -5,6 +5,7 @@
 
 mod change;
 mod entity;
+mod filter;
 mod login;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -23,6 +24,7 @@ use crate::store::{NewSession, Once, UserPatch};
 
 pub use change::{PropertyInput, RehearsalInput, UserRehearsalInput, expect, expect_parameters};
 pub use entity::{EntityInput, entity_name};
+pub use filter::{SessionFilter, TerminateInput, state};
 
 /// Longest user agent kept, characters.
 const USER_AGENT: usize = 512;

@@ -1,5 +1,6 @@
 //! The use cases: what HTTP, command line and embedders call. Each is one way through: memory, store, barrier, receipt.
 
+mod bulk;
 mod checks;
 mod events;
 mod keys;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 
 pub use crate::cache::Hit;
 pub use crate::cluster::Told;
+pub use bulk::BulkTerminated;
 pub use checks::{CheckOptions, Checked, Verdict};
 pub use events::Following;
 pub use keys::Key;

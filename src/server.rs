@@ -42,7 +42,7 @@ const BODY_LIMIT: usize = 128 * 1024;
 const HEADER_LIMIT: usize = 16 * 1024;
 /// How long a request may take. Statements end after 5 s; this also bounds a link to PostgreSQL that swallows them.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// The same for changes of users and properties, whose transaction may run for two minutes.
+/// The same for changes of users and properties and for endings of many sessions, whose transaction may run for two minutes.
 const CHANGE_TIME: Duration = Duration::from_secs(130);
 /// How long a stopping node goes on accepting, with /readyz at 503.
 const FAREWELL_TIME: Duration = Duration::from_millis(500);
@@ -191,7 +191,8 @@ async fn limit(State(app): AppState, request: Request, next: Next) -> Response {
         return Problem::new(431, "headers_too_large", "The headers are larger than 16 KiB.", "Send less.").into();
     }
     let path = request.uri().path();
-    let change = !request.method().is_safe() && (path.starts_with("/v1/users/") || path.starts_with("/v1/properties/"));
+    let long = path.starts_with("/v1/users/") || path.starts_with("/v1/properties/") || path == "/v1/sessions/terminate";
+    let change = !request.method().is_safe() && long;
     let time = if change { CHANGE_TIME } else { REQUEST_TIME };
     tokio::time::timeout(time, next.run(request)).await.unwrap_or_else(|_| {
         tracing::warn!(seconds = time.as_secs(), "a request took too long and was given up");

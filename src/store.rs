@@ -4,6 +4,7 @@
 
 mod activity;
 mod attributes;
+mod bulk;
 mod connect;
 mod control;
 #[cfg(feature = "cli")]
@@ -29,6 +30,7 @@ use sqlx::PgPool;
 
 pub use activity::{Flushed, OpenTransaction};
 pub use attributes::{AttributeChange, Attributes};
+pub use bulk::{BulkExample, BulkForecast, BulkOrder, BulkReason};
 pub use connect::{ConnectError, ConnectSettings};
 pub use control::{Applied, Control, PollAnswer};
 #[cfg(feature = "cli")]
@@ -37,7 +39,7 @@ pub use entities::{Client, Entity, EntityPut};
 pub use events::{Event, EventFilter};
 pub use follow::{EventPosition, EventRead, EventSnapshot};
 pub use keys::KeyRecord;
-pub use list::{ListFilter, Page, StateFilter};
+pub use list::{Bulk, ListFilter, Page, StateFilter};
 pub use migrate::{MigrateError, Migrated, SchemaStatus, migrate, migrate_within, status};
 #[cfg(feature = "cli")]
 pub use migrate::{create_database, drop_database};

@@ -1,5 +1,7 @@
 //! `tenure sessions ...`
 
+mod terminate;
+
 use std::io::{IsTerminal, Read};
 
 use clap::{Args, Subcommand};
@@ -10,10 +12,12 @@ use super::database::{actor, operator, with_manager};
 use super::output::{document, instant, line, note, or_dash, table};
 use super::{Failure, Global};
 use crate::error::Error;
-use crate::input::{self, CreateSession};
+use crate::input::{self, CreateSession, SessionFilter};
 use crate::manager::{CheckOptions, CreatedView, Verdict};
 use crate::session::SessionView;
-use crate::store::{ListFilter, StateFilter};
+use crate::store::ListFilter;
+
+use terminate::TerminateArgs;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SessionsCommand {
@@ -29,11 +33,8 @@ pub(super) enum SessionsCommand {
         /// Session id.
         id: Uuid,
     },
-    /// End one session; its user is not locked out.
-    Terminate {
-        /// Session id.
-        id: Uuid,
-    },
+    /// End one session, or all that meet a filter; nobody is locked out.
+    Terminate(Box<TerminateArgs>),
     /// Start a session; prints its token once.
     Create(CreateArgs),
     /// Check a token read from standard input.
@@ -44,8 +45,9 @@ pub(super) enum SessionsCommand {
     },
 }
 
+/// The conditions of a list.
 #[derive(Debug, Args)]
-pub(super) struct ListArgs {
+pub(super) struct FilterArgs {
     /// Only of this user.
     #[arg(long)]
     user: Option<String>,
@@ -64,6 +66,24 @@ pub(super) struct ListArgs {
     /// Only without activity for so many minutes.
     #[arg(long)]
     idle_minutes_min: Option<String>,
+    /// Only created at or after this instant with offset, such as 2027-03-01T22:00:00Z.
+    #[arg(long, value_name = "INSTANT")]
+    created_from: Option<String>,
+    /// Only created before this instant.
+    #[arg(long, value_name = "INSTANT")]
+    created_to: Option<String>,
+    /// Only with the last activity at or after this instant.
+    #[arg(long, value_name = "INSTANT")]
+    last_activity_from: Option<String>,
+    /// Only with the last activity before this instant.
+    #[arg(long, value_name = "INSTANT")]
+    last_activity_to: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
     /// live, ended or all.
     #[arg(long, default_value = "live", value_parser = ["live", "ended", "all"])]
     state: String,
@@ -164,13 +184,7 @@ pub(super) async fn run(global: &Global, command: SessionsCommand) -> Result<(),
             }
             Ok(())
         }
-        SessionsCommand::Terminate { id } => {
-            let receipt = manager.terminate(id, true, actor).await?;
-            if global.json {
-                return document(&receipt);
-            }
-            line(if receipt.terminated == 1 { "Ended on every node." } else { "It was over already." })
-        }
+        SessionsCommand::Terminate(args) => terminate::run(global, manager, *args, actor).await,
         SessionsCommand::Create(args) => {
             let created = manager.create(&args.request().validate()?, actor).await?;
             document(&CreatedView::from(created))
@@ -225,27 +239,32 @@ fn read_token() -> Result<String, Failure> {
     Ok(token)
 }
 
+impl FilterArgs {
+    fn conditions(self) -> Result<SessionFilter, Error> {
+        let conditions = SessionFilter {
+            user: self.user,
+            kind: self.kind,
+            node: self.node,
+            active: None,
+            address: self.address,
+            idle_minutes_min: None,
+            created_from: self.created_from,
+            created_to: self.created_to,
+            last_activity_from: self.last_activity_from,
+            last_activity_to: self.last_activity_to,
+        };
+        let active = self.active.map(|active| active.to_string());
+        conditions.with_text(active.as_deref(), self.idle_minutes_min.as_deref())
+    }
+}
+
 impl ListArgs {
-    fn filter(&self) -> Result<ListFilter, Error> {
+    fn filter(self) -> Result<ListFilter, Error> {
         Ok(ListFilter {
-            user: self.user.as_deref().map(input::user_name).transpose()?,
-            kind: self.kind.as_deref().map(input::kind).transpose()?,
-            node: self.node.clone(),
-            active: self.active,
-            address: self.address.as_deref().map(input::address).transpose()?,
-            idle_minutes_min: self
-                .idle_minutes_min
-                .as_deref()
-                .map(|text| input::minutes("idle-minutes-min", text))
-                .transpose()?,
-            state: match self.state.as_str() {
-                "ended" => StateFilter::Ended,
-                "all" => StateFilter::All,
-                _ => StateFilter::Live,
-            },
+            state: input::state(Some(&self.state))?,
             limit: input::limit(self.limit.as_deref())?,
             after: self.after.as_deref().map(input::cursor).transpose()?,
-            ..ListFilter::default()
+            ..self.filter.conditions()?.validate()?
         })
     }
 }

@@ -141,15 +141,11 @@ pub(super) async fn run(global: &Global, command: UsersCommand) -> Result<(), Fa
             UsersCommand::LockOut { name, rehearsal } => {
                 (name, UserPatch { locked_out: Some(true), ..UserPatch::default() }, rehearsal)
             }
-            UsersCommand::Unlock { name } => {
-                (name, UserPatch { locked_out: Some(false), ..UserPatch::default() }, not_rehearsed)
-            }
+            UsersCommand::Unlock { name } => (name, UserPatch { locked_out: Some(false), ..UserPatch::default() }, not_rehearsed),
             UsersCommand::Deactivate { name, rehearsal } => {
                 (name, UserPatch { active: Some(false), ..UserPatch::default() }, rehearsal)
             }
-            UsersCommand::Activate { name } => {
-                (name, UserPatch { active: Some(true), ..UserPatch::default() }, not_rehearsed)
-            }
+            UsersCommand::Activate { name } => (name, UserPatch { active: Some(true), ..UserPatch::default() }, not_rehearsed),
         };
         let name = input::user_name(&name)?;
         if rehearsal.what_if {
@@ -175,12 +171,7 @@ fn state(user: &User) -> String {
 /// A rehearsal for people.
 fn show(forecast: &UserForecast) -> Result<(), Failure> {
     let nodes: std::collections::BTreeSet<_> = forecast.sessions.iter().map(|place| &place.node).collect();
-    line(&format!(
-        "What if: {}; {} sessions on {} nodes will end.",
-        state(&forecast.user),
-        forecast.ends_now,
-        nodes.len()
-    ))?;
+    line(&format!("What if: {}; {} sessions on {} nodes will end.", state(&forecast.user), forecast.ends_now, nodes.len()))?;
     if forecast.ends_now == 0 {
         return Ok(());
     }

@@ -80,7 +80,10 @@ pub fn expect(count: Option<i64>, basis: Option<String>) -> Result<Expect> {
 /// The same as parameters of a request or command, which call them by these names.
 pub fn expect_parameters(count_name: &str, count: Option<&str>, basis_name: &str, basis: Option<String>) -> Result<Expect> {
     let count = count.map(|text| {
-        text.parse().ok().filter(|count: &i64| *count >= 0).ok_or_else(|| parameter(count_name, "give a number of sessions, 0 or more."))
+        text.parse()
+            .ok()
+            .filter(|count: &i64| *count >= 0)
+            .ok_or_else(|| parameter(count_name, "give a number of sessions, 0 or more."))
     });
     if basis.as_deref().is_some_and(|basis| !is_basis(basis)) {
         return Err(parameter(basis_name, "give the 16 hexadecimal digits of the preview."));

@@ -51,6 +51,7 @@ pub(super) fn all() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sessions::create, sessions::list))
         .routes(routes!(check::check))
+        .routes(routes!(sessions::terminate_many))
         .routes(routes!(sessions::show, sessions::terminate))
         .routes(routes!(sessions::explain))
         .routes(routes!(sessions::events))

@@ -172,6 +172,61 @@ impl ListFilter {
     }
 }
 
+/// Which live sessions to end together (X3).
+#[derive(Debug, Clone, Default)]
+pub struct Bulk {
+    /// Those the list would show under this filter; its state, limit and cursor do not count.
+    pub filter: ListFilter,
+    /// Only these.
+    pub ids: Option<Vec<Uuid>>,
+    /// Not these.
+    pub except: Vec<Uuid>,
+    /// Not those that begin later.
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+impl Bulk {
+    /// Whether no condition is given, so that every live session is meant.
+    pub fn is_everything(&self) -> bool {
+        let filter = &self.filter;
+        let narrowed = filter.walks() || filter.user.is_some() || filter.created_from.is_some() || filter.created_to.is_some();
+        !narrowed && self.ids.is_none()
+    }
+
+    /// A statement over the live sessions meant, as `f`, which has the columns of `tenure.session_facts`.
+    pub(super) fn statement(&self, select: &str, among: Option<&[Uuid]>) -> QueryBuilder<Postgres> {
+        let mut query = QueryBuilder::new(select);
+        query.push(" from tenure.session_facts f where f.expires_at > f.now and f.barred is null");
+        let filter = &self.filter;
+        if let Some(user) = &filter.user {
+            query
+                .push(r#" and f.user_id = (select u.id from tenure.users u where lower(u.name collate "und-x-icu") = lower("#)
+                .push_bind(user.clone())
+                .push(r#" collate "und-x-icu"))"#);
+        }
+        if let Some(from) = filter.created_from {
+            query.push(" and f.created_at >= ").push_bind(from);
+        }
+        if let Some(to) = filter.created_to {
+            query.push(" and f.created_at < ").push_bind(to);
+        }
+        filter.push_conditions(&mut query, "f.now");
+        if let Some(active) = filter.active {
+            query.push(" and f.active = ").push_bind(active);
+        }
+        for ids in [self.ids.as_deref(), among].into_iter().flatten() {
+            query.push(" and f.id = any (").push_bind(ids.to_vec()).push(")");
+        }
+        if !self.except.is_empty() {
+            query.push(" and f.id <> all (").push_bind(self.except.clone()).push(")");
+        }
+        if let Some(as_of) = self.as_of {
+            query.push(" and f.created_at <= ").push_bind(as_of);
+        }
+        query
+    }
+}
+
 #[cfg(any(test, feature = "test-util"))]
 impl ListFilter {
     /// The statements of a page with something in front, for tests of their plans.

@@ -115,7 +115,12 @@ pub struct UserForecast {
 
 impl Store {
     /// What changing `active` or `locked_out` of a user would do; `None` when there is no such user.
-    pub async fn rehearse_user(&self, name: &str, active: Option<bool>, locked_out: Option<bool>) -> Result<Option<UserForecast>> {
+    pub async fn rehearse_user(
+        &self,
+        name: &str,
+        active: Option<bool>,
+        locked_out: Option<bool>,
+    ) -> Result<Option<UserForecast>> {
         let mut transaction = self.begin_rehearsal().await?;
         let row = sqlx::query!(
             r#"/* user_rehearsal */
@@ -205,7 +210,7 @@ impl Store {
     }
 
     /// One snapshot for all that a preview reads. It writes nothing, and may run as long as the change itself.
-    async fn begin_rehearsal(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
+    pub(super) async fn begin_rehearsal(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
         let mut transaction = self.pool.begin_with("begin isolation level repeatable read, read only").await?;
         sqlx::query("/* begin_rehearsal */ set local statement_timeout = 120000").execute(&mut *transaction).await?;
         Ok(transaction)

@@ -376,6 +376,78 @@ fn every_command_has_help_that_hides_the_environment() {
     assert!(run(&url, &["--version"]).out.starts_with("tenure "));
 }
 
+/// 41, 112, 113: many sessions end only as previewed, and confirmed by their number.
+#[tokio::test]
+async fn input_112_113_many_sessions_end_only_as_confirmed() {
+    let db = database().await;
+    let url = db.url.as_str();
+    for _ in 0..3 {
+        run(url, &["sessions", "create", "--kind", "guest"]).document();
+    }
+    let terminate =
+        |args: &str| run(url, &["sessions", "terminate"].into_iter().chain(args.split_whitespace()).collect::<Vec<_>>());
+    assert_eq!(terminate("--kind guest --preview --json").document()["ends_now"], 3);
+    let shown = terminate("--preview");
+    assert!(
+        shown.out.contains("3 live sessions of 0 users will end") && shown.err.contains("--all --yes --expect-count 3"),
+        "{}",
+        shown.err
+    );
+    terminate("").failed(5, "all 3 live sessions");
+    terminate("--yes --expect-count 3").failed(5, "all 3 live sessions");
+    terminate("--all").failed(2, "--yes --expect-count 3");
+    terminate("--kind guest --yes").failed(2, "--expect-count");
+    terminate("--kind guest --yes --expect-count 2").failed(5, "3 live sessions now");
+    terminate("--kind guest --yes --expect-count x").failed(2, "expect-count");
+    terminate("--kind robot --preview").failed(2, "kind");
+    terminate("0198c1f2-3a4b-7c5d-8e6f-0a1b2c3d4e5f --all").failed(2, "cannot be used with");
+    assert_eq!(db.count("select count(*) from tenure.sessions").await, 3, "nothing was ended");
+
+    let me = run(url, &["sessions", "list", "--json"]).document()["items"][0]["id"].as_str().unwrap().to_owned();
+    let done = terminate(&format!("--kind guest --except {me} --yes --expect-count 2 --reason maintenance --json")).document();
+    assert_keys(&done, &["terminated", "remaining", "barrier"]);
+    assert_eq!(done["terminated"], 2);
+    assert!(terminate("--all --yes --expect-count 1").out.contains("Ended 1 sessions on every node; 0 are left."));
+}
+
+/// 117: Ctrl-C lets the batch under way finish, and says what is done and what is left.
+#[tokio::test]
+async fn input_117_an_interrupted_bulk_says_what_is_left() {
+    let db = database().await;
+    db.sql(
+        "insert into tenure.sessions (id, token_hash, kind, created_at, anchor_at, due_at)
+         select tenure.uuid_v7(n.at), sha256('x'), 'guest', n.at, n.at, n.at + interval '30 minutes'
+           from (select tenure.now() as at) n, generate_series(1, 20001)",
+    )
+    .await;
+    // The first batch waits for this session.
+    let mut connection = db.connection().await;
+    sqlx::raw_sql("begin; select from tenure.sessions order by id limit 1 for update").execute(&mut connection).await.unwrap();
+    let mut child = program(&db.url)
+        .args(["sessions", "terminate", "--all", "--yes", "--expect-count", "20001", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let begun = Instant::now();
+    while db.count(waiting).await == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not wait for the lock");
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("Stopping after the batch")), "the signal was heard");
+    sqlx::raw_sql("rollback").execute(&mut connection).await.unwrap();
+    std::thread::spawn(move || lines.for_each(drop));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let done: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&done["terminated"], &done["remaining"]), (&Value::from(10_000), &Value::from(10_001)));
+    assert_eq!(db.count("select count(*) from tenure.sessions").await, 10_001);
+}
+
 /// 114: a reader that goes away ends the command without a word.
 #[tokio::test]
 async fn input_114_a_broken_pipe_is_quiet() {

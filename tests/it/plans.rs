@@ -256,7 +256,20 @@ async fn a_sign_in_and_a_sweep_touch_rows_by_index_only() {
         .unwrap();
     let cost = before.cost(&mut transaction, &Value::Null).await;
     assert!(cost.called.iter().any(|name| name == "settle_policy_change"), "{:?}", cost.called);
-    assert!(!cost.called.iter().any(|name| name == "limits"), "limits is called row by row: {:?}", cost.called);
+    let inlined = ["limits", "moved", "effect", "foreseen"];
+    assert!(!cost.called.iter().any(|name| inlined.contains(&name.as_str())), "called row by row: {:?}", cost.called);
+    transaction.rollback().await.unwrap();
+
+    // Its rehearsal is the same scan.
+    let mut transaction = connection.begin().await.unwrap();
+    let before = Counters::read(&mut transaction).await;
+    sqlx::query(r#"select * from tenure.rehearse_policies('{"glide.ui.session_timeout": "29"}')"#)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let cost = before.cost(&mut transaction, &Value::Null).await;
+    assert!(cost.called.iter().any(|name| name == "rehearse_policies"), "{:?}", cost.called);
+    assert!(!cost.called.iter().any(|name| inlined.contains(&name.as_str())), "called row by row: {:?}", cost.called);
     transaction.rollback().await.unwrap();
 }
 

@@ -1,5 +1,8 @@
 //! Sessions by id and in lists.
 
+use std::ops::ControlFlow;
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -15,12 +18,15 @@ use super::super::extract::{Body, Params, SessionId};
 use super::super::problem::Problem;
 use super::check::answer;
 use crate::cluster::Barrier;
-use crate::input::{self, CreateSession};
-use crate::manager::{Checked, CreatedView, Terminated};
+use crate::input::{self, CreateSession, SessionFilter, TerminateInput};
+use crate::manager::{BulkTerminated, Checked, CreatedView, Terminated};
 use crate::session::{Explanation, SessionView};
-use crate::store::{Event, EventFilter, ListFilter, StateFilter};
+use crate::store::{BulkForecast, Event, EventFilter, ListFilter};
 
 type Answer<T> = Result<Json<T>, Problem>;
+
+/// After this time an order to end many sessions begins no further transaction: its answer must come within the time of a request.
+const TERMINATE_TIME: Duration = Duration::from_secs(60);
 
 /// Starts a session.
 ///
@@ -95,34 +101,23 @@ pub(in crate::server) struct ListQuery {
 
 impl ListQuery {
     fn filter(self) -> crate::Result<ListFilter> {
-        let instant = |name: &str, text: Option<String>| text.map(|text| input::instant(name, &text)).transpose();
-        let filter = ListFilter {
-            user: self.user.as_deref().map(input::user_name).transpose()?,
-            kind: self.kind.as_deref().map(input::kind).transpose()?,
-            node: self.node.map(|text| input::text("node", text)).transpose()?,
-            active: self.active.as_deref().map(|text| input::boolean("active", text)).transpose()?,
-            address: self.address.as_deref().map(input::address).transpose()?,
-            idle_minutes_min: self
-                .idle_minutes_min
-                .as_deref()
-                .map(|text| input::minutes("idle_minutes_min", text))
-                .transpose()?,
-            created_from: instant("created_from", self.created_from)?,
-            created_to: instant("created_to", self.created_to)?,
-            last_activity_from: instant("last_activity_from", self.last_activity_from)?,
-            last_activity_to: instant("last_activity_to", self.last_activity_to)?,
-            state: match self.state.as_deref() {
-                None | Some("live") => StateFilter::Live,
-                Some("ended") => StateFilter::Ended,
-                Some("all") => StateFilter::All,
-                Some(_) => return Err(input::parameter("state", "expected one of live, ended, all.")),
-            },
+        let conditions = SessionFilter {
+            user: self.user,
+            kind: self.kind,
+            node: self.node,
+            address: self.address,
+            created_from: self.created_from,
+            created_to: self.created_to,
+            last_activity_from: self.last_activity_from,
+            last_activity_to: self.last_activity_to,
+            ..SessionFilter::default()
+        };
+        Ok(ListFilter {
+            state: input::state(self.state.as_deref())?,
             limit: input::limit(self.limit.as_deref())?,
             after: self.after.as_deref().map(input::cursor).transpose()?,
-        };
-        input::range("created_to", filter.created_from, filter.created_to)?;
-        input::range("last_activity_to", filter.last_activity_from, filter.last_activity_to)?;
-        Ok(filter)
+            ..conditions.with_text(self.active.as_deref(), self.idle_minutes_min.as_deref())?.validate()?
+        })
     }
 }
 
@@ -296,6 +291,38 @@ pub(super) async fn terminate(
 ) -> Answer<Terminated> {
     let barrier = query.barrier.as_deref().map(|text| input::boolean("barrier", text)).transpose()?.unwrap_or(true);
     Ok(Json(app.manager.terminate(id, barrier, caller.actor()).await?))
+}
+
+/// What an order did, or its preview.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub(in crate::server) enum TerminateAnswer {
+    Preview(BulkForecast),
+    Done(BulkTerminated),
+}
+
+/// Ends every live session that meets a filter, or that is named by id; with `preview` only says which (X3).
+///
+/// An order has to carry the number of sessions that its preview said, in `expect`, and `all` when no condition narrows it; otherwise
+/// it is refused with the number in `count`. Sessions that begin while it is carried out are spared. More than 10,000 end in several
+/// transactions: `remaining` says how many were left when the time of one request was used up; preview and order again.
+#[utoipa::path(post, operation_id = "terminate_sessions", path = "/v1/sessions/terminate", request_body = TerminateInput, responses(
+    (status = 200, body = TerminateAnswer),
+    (status = 404, description = "unknown_session: one of the ids names none"),
+    (status = 409, description = "not_confirmed or preview_changed, both with count")))]
+pub(super) async fn terminate_many(
+    caller: Caller<Admins>,
+    State(app): AppState,
+    Body(order): Body<TerminateInput>,
+) -> Answer<TerminateAnswer> {
+    let preview = order.preview.unwrap_or(false);
+    let order = order.validate()?;
+    if preview {
+        return Ok(Json(TerminateAnswer::Preview(app.manager.rehearse_bulk(&order.bulk).await?)));
+    }
+    let end = Instant::now() + TERMINATE_TIME;
+    let progress = |_, _| if Instant::now() < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    Ok(Json(TerminateAnswer::Done(app.manager.terminate_many(order, progress, caller.actor()).await?)))
 }
 
 /// Whether a transaction was open.

@@ -22,6 +22,7 @@ const PATHS: &[(&str, &str, &[Role])] = &[
     ("GET", "/v1/sessions", WATCHERS),
     ("POST", "/v1/sessions", APPS),
     ("POST", "/v1/sessions/check", APPS),
+    ("POST", "/v1/sessions/terminate", ADMINS),
     ("GET", "/v1/sessions/x", ANYBODY),
     ("DELETE", "/v1/sessions/x", ADMINS),
     ("GET", "/v1/sessions/x/explain", WATCHERS),

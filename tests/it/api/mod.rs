@@ -18,4 +18,5 @@ mod properties;
 mod sessions;
 mod shapes;
 mod streams;
+mod terminate;
 mod users;

@@ -47,6 +47,7 @@ const ROUTES: &[&str] = &[
     "post /v1/properties/{name}/what-if",
     "post /v1/sessions",
     "post /v1/sessions/check",
+    "post /v1/sessions/terminate",
     "post /v1/sessions/{id}/app-state",
     "post /v1/sessions/{id}/extend",
     "post /v1/sessions/{id}/rotate",

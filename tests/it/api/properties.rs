@@ -95,8 +95,7 @@ async fn refusals_name_the_rule_and_change_nothing() {
     assert_eq!(api.db.count("select count(*) from tenure.properties").await, 0);
 }
 
-const FORECAST: [&str; 8] =
-    ["property", "kinds", "ends_now", "ends_earlier", "ends_later", "examples", "needs_force", "guard"];
+const FORECAST: [&str; 8] = ["property", "kinds", "ends_now", "ends_earlier", "ends_later", "examples", "needs_force", "guard"];
 
 #[tokio::test]
 async fn rule_x2_a_rehearsal_counts_and_its_guard_holds() {
@@ -120,7 +119,12 @@ async fn rule_x2_a_rehearsal_counts_and_its_guard_holds() {
     let example = &now["examples"][0];
     let keys = ["id", "kind", "user", "effect", "expires_at", "reason", "would_expire_at", "would_reason"];
     assert_keys(example, &keys);
-    let shown = [("id", &session["id"]), ("user", &json!("abel.tuter")), ("effect", &json!("ends_now")), ("would_reason", &json!("idle"))];
+    let shown = [
+        ("id", &session["id"]),
+        ("user", &json!("abel.tuter")),
+        ("effect", &json!("ends_now")),
+        ("would_reason", &json!("idle")),
+    ];
     for (name, value) in shown {
         assert_eq!(&example[name], value, "{name}: {now}");
     }
@@ -128,7 +132,9 @@ async fn rule_x2_a_rehearsal_counts_and_its_guard_holds() {
     assert_eq!(guard["expect"], 1);
 
     let changed = |expect: &Value, basis: &Value| json!({"value": "5", "expect": expect, "expect_basis": basis});
-    for (expect, basis) in [(&json!(2), &guard["expect_basis"]), (&json!(1), &json!("0000000000000000")), (&json!(0), &Value::Null)] {
+    for (expect, basis) in
+        [(&json!(2), &guard["expect_basis"]), (&json!(1), &json!("0000000000000000")), (&json!(0), &Value::Null)]
+    {
         let refused = api.put(IDLE, &changed(expect, basis)).await.refused(409, "preview_changed");
         assert_eq!(refused["count"], 1, "the new number: {refused}");
     }

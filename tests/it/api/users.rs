@@ -119,7 +119,8 @@ async fn rule_x2_a_lock_out_is_rehearsed_and_guarded() {
     let forecast = api.post(what_if, &json!({"active": false})).await.expect(200);
     assert_keys(&forecast, &["user", "ends_now", "sessions", "examples", "guard"]);
     assert_eq!((&forecast["user"]["active"], &forecast["user"]["locked_out"]), (&json!(false), &json!(true)), "U2");
-    let places = json!([{"kind": "integration", "node": "node-1", "sessions": 1}, {"kind": "user", "node": "node-1", "sessions": 1}]);
+    let places =
+        json!([{"kind": "integration", "node": "node-1", "sessions": 1}, {"kind": "user", "node": "node-1", "sessions": 1}]);
     assert_eq!((&forecast["sessions"], &forecast["ends_now"], &forecast["guard"]["expect"]), (&places, &json!(2), &json!(2)));
 
     for (body, status, code) in [
@@ -134,7 +135,8 @@ async fn rule_x2_a_lock_out_is_rehearsed_and_guarded() {
     api.put("/v1/users/abel.tuter", &json!({"expect": 2})).await.refused(422, "invalid_field");
     api.patch("/v1/users/abel.tuter", &json!({"locked_out": true, "expect": -1})).await.refused(422, "invalid_field");
 
-    let stale = api.patch("/v1/users/abel.tuter", &json!({"locked_out": true, "expect": 3})).await.refused(409, "preview_changed");
+    let stale =
+        api.patch("/v1/users/abel.tuter", &json!({"locked_out": true, "expect": 3})).await.refused(409, "preview_changed");
     assert_eq!(stale["count"], 2);
     assert_eq!(api.get("/v1/users/abel.tuter").await.expect(200)["locked_out"], false, "nothing was changed");
     let done = api.patch("/v1/users/abel.tuter", &json!({"locked_out": true, "expect": 2})).await.expect(200);

@@ -95,3 +95,74 @@ async fn input_040_wildcards_are_letters() {
         assert_eq!(api.get(&format!("/v1/sessions?user={filter}")).await.expect(200)["items"], json!([]), "{filter}");
     }
 }
+
+/// 34 to 41, 47, 54, 55: the same conditions in the body of an order to end sessions, and the order itself.
+#[tokio::test]
+async fn input_034_to_055_orders_to_end_sessions() {
+    let api = Api::start().await;
+    let (session, _) = api.create(&json!({"kind": "guest"})).await;
+    let id = session["id"].clone();
+    let (parameter, malformed, field) = ("invalid_parameter", "malformed_body", "invalid_field");
+    let nobody = uuid::Uuid::nil();
+    let many = |count: u32| (0..count).map(|n| uuid::Uuid::from_u128(u128::from(n))).collect::<Vec<_>>();
+    let mut cases = Vec::new();
+    let mut case = |name, body: serde_json::Value, status, code| {
+        cases.push(Case(name, api.request(Method::POST, "/v1/sessions/terminate").json(&body), status, code));
+    };
+    for (name, filter, status, code) in [
+        ("34 limit", json!({"limit": 10}), 400, malformed),
+        ("34 limit", json!({"limit": "all"}), 400, malformed),
+        ("35 cursor", json!({"after": nobody}), 400, malformed),
+        ("36 sort", json!({"sort": "user"}), 400, malformed),
+        ("36 state", json!({"state": "ended"}), 400, malformed),
+        (
+            "37 backwards",
+            json!({"created_from": "2026-01-02T00:00:00Z", "created_to": "2026-01-01T00:00:00Z"}),
+            422,
+            "invalid_range",
+        ),
+        (
+            "37 backwards",
+            json!({"last_activity_from": "2026-01-01T00:00:00Z", "last_activity_to": "2026-01-01T00:00:00Z"}),
+            422,
+            "invalid_range",
+        ),
+        ("38 instant", json!({"created_from": "2026-02-30T00:00:00Z"}), 400, parameter),
+        ("38 instant", json!({"created_to": "infinity"}), 400, parameter),
+        ("38 instant", json!({"last_activity_to": "2026-12-31T23:59:60Z"}), 400, parameter),
+        ("38 instant", json!({"last_activity_from": 1_767_225_600}), 400, malformed),
+        ("39 kind", json!({"kind": ".*"}), 400, parameter),
+        ("39 kind", json!({"kind": ["user", "guest"]}), 400, malformed),
+        ("39 active", json!({"active": "true"}), 400, malformed),
+        ("39 idle", json!({"idle_minutes_min": -1}), 400, parameter),
+        ("39 idle", json!({"idle_minutes_min": 525_601}), 400, parameter),
+        ("39 idle", json!({"idle_minutes_min": "5"}), 400, malformed),
+        ("39 node", json!({"node": "a\u{0}b"}), 400, parameter),
+        ("39 user", json!({"user": ""}), 422, "invalid_user_name"),
+        ("39 address", json!({"address": "203.0.113.0/24"}), 422, field),
+    ] {
+        for preview in [true, false] {
+            case(name, json!({"filter": filter, "preview": preview, "expect": 1, "all": true}), status, code);
+        }
+    }
+    case("41 everything", json!({}), 409, "not_confirmed");
+    case("41 everything", json!({"filter": {}, "expect": 1}), 409, "not_confirmed");
+    case("41 everything", json!({"except": [nobody], "expect": 1, "all": false}), 409, "not_confirmed");
+    case("41 no count", json!({"all": true}), 409, "not_confirmed");
+    case("41 no count", json!({"filter": {"kind": "guest"}}), 409, "not_confirmed");
+    case("41 another count", json!({"all": true, "expect": 0}), 409, "preview_changed");
+    case("41 another count", json!({"filter": {"kind": "guest"}, "expect": 2}), 409, "preview_changed");
+    case("41 no count", json!({"all": true, "expect": -1}), 422, field);
+    case("41 no count", json!({"all": true, "expect": 1.5}), 400, malformed);
+    case("47 unknown", json!({"ids": [id, nobody], "expect": 1}), 404, "unknown_session");
+    case("47 unknown", json!({"ids": [nobody], "preview": true}), 404, "unknown_session");
+    case("54 none", json!({"ids": [], "expect": 0}), 422, field);
+    case("54 many", json!({"ids": many(1_001), "expect": 1}), 422, field);
+    case("54 many spared", json!({"except": many(101), "all": true, "expect": 1}), 422, field);
+    case("54 both", json!({"ids": [id], "filter": {}, "expect": 1}), 422, field);
+    case("54 no id", json!({"ids": [SECRET], "expect": 1}), 400, malformed);
+    for reason in ["", "maintenance\n", "signed_out", "because"] {
+        case("55 reason", json!({"all": true, "expect": 1, "reason": reason}), 422, field);
+    }
+    refused(&api, cases).await;
+}

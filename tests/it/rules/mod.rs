@@ -11,6 +11,7 @@ mod mobile;
 mod over;
 mod properties;
 mod retention;
+mod terminate;
 mod users;
 mod what_if;
 

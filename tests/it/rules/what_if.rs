@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sqlx::Row;
+use sqlx::{Connection, Row};
 use tenure::session::Kind;
 use tenure::store::{Expect, PropertyForecast, UserPatch};
 use uuid::Uuid;
@@ -62,7 +62,7 @@ async fn ended_by_admin(db: &Db) -> Seen {
 }
 
 /// Sessions of every kind and age, with everything that a session can have of its own.
-async fn populate(db: &Db, rng: &mut StdRng, sessions: u32) {
+pub(super) async fn populate(db: &Db, rng: &mut StdRng, sessions: u32) {
     db.sql(&format!(
         "select setseed({});
          with made as (
@@ -188,6 +188,49 @@ async fn rule_x2_a_change_does_what_its_preview_said() {
     println!("{covered:?}");
     for what in ["now", "earlier", "later", "done", "refused", "by force"] {
         assert!(covered.get(what).is_some_and(|count| *count > 0), "{what}: {covered:?}");
+    }
+}
+
+/// The guard holds to the end: activity that comes between the scan and the locks makes it another number. Without its second
+/// comparison the change would end one session where two were announced.
+#[tokio::test]
+async fn rule_x2_the_guard_counts_what_really_ends() {
+    const GUEST: &str = "glide.guest.session_timeout";
+    const RULE: &str = "perform tenure.guard(coalesce(cardinality(v_ids), 0));";
+    for guarded in [true, false] {
+        let db = stopped().await;
+        if !guarded {
+            let body =
+                text(&db, "select pg_get_functiondef('tenure.settle_policy_change(tenure.policies[], text)'::regprocedure)")
+                    .await;
+            assert!(body.contains(RULE), "the rule is no longer part of tenure.settle_policy_change");
+            db.sql(&body.replace(RULE, "")).await;
+        }
+        let active = create(&db, guest()).await;
+        create(&db, guest()).await;
+        at(&db, "09:20").await;
+        let forecast = db.manager.rehearse_property(GUEST, Some("10")).await.unwrap();
+        assert_eq!(forecast.ends_now, 2);
+
+        let mut connection = db.connection().await;
+        let mut checking = connection.begin().await.unwrap();
+        sqlx::query("update tenure.sessions set anchor_at = tenure.now() where id = $1")
+            .bind(active.session.id)
+            .execute(&mut *checking)
+            .await
+            .unwrap();
+        let (changed, ()) = tokio::join!(db.manager.change_property(GUEST, Some("10"), false, &forecast.guard, ADMIN), async {
+            blocked(&db).await;
+            checking.commit().await.unwrap();
+        });
+        if guarded {
+            let refusal = refusal(changed);
+            assert_eq!((&*refusal.code, refusal.count), ("preview_changed", Some(1)));
+        } else {
+            changed.unwrap();
+        }
+        let left = if guarded { 2 } else { 1 };
+        assert_eq!(db.count("select count(*) from tenure.sessions").await, left, "guarded: {guarded}");
     }
 }
 
