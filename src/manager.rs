@@ -3,6 +3,7 @@
 mod bulk;
 mod checks;
 mod events;
+mod foreign;
 mod keys;
 mod oauth;
 mod passwords;
@@ -75,6 +76,7 @@ pub struct Manager {
     barriers: Barriers,
     /// Checks that ask PostgreSQL at once.
     gate: Semaphore,
+    none_imported: foreign::NoneImported,
     /// Passwords that are hashed at once.
     hashing: Arc<Semaphore>,
     /// Previews that scan at once: two, so that they leave connections to checks.
@@ -126,6 +128,7 @@ impl Manager {
         Self {
             barriers: Barriers::start(store.clone()),
             gate: Semaphore::new(store.connections()),
+            none_imported: foreign::NoneImported::default(),
             hashing: Arc::new(Semaphore::new(passwords::at_once())),
             rehearsing: Semaphore::new(2),
             store,

@@ -191,7 +191,8 @@ pub(super) async fn run(global: &Global, command: SessionsCommand) -> Result<(),
         }
         SessionsCommand::Check { activity } => {
             let activity = activity.as_deref().map(input::activity).transpose()?;
-            match manager.check(read_token()?.trim(), activity, CheckOptions::default(), actor).await? {
+            let options = CheckOptions { foreign: true, ..Default::default() };
+            match manager.check(read_token()?.trim(), activity, options, actor).await? {
                 Verdict::Live(checked) => document(&checked),
                 Verdict::Over(over) => {
                     document(&json!({

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -27,6 +28,9 @@ pub struct CheckOptions {
     /// Open a transaction: the session shows as active until [`Manager::close_transaction`], at most 10 minutes. A manager
     /// without a node opens none.
     pub open_transaction: bool,
+    /// Also take a token that another store issued, if a session was imported with it. Only for callers that are applications: what a
+    /// client sends by itself may have been read from the old store's table (docs/MIGRATIONS.md).
+    pub foreign: bool,
 }
 
 /// The answer to an accepted check.
@@ -165,7 +169,11 @@ impl Manager {
         options: CheckOptions,
         actor: Actor<'_>,
     ) -> Result<Verdict> {
-        let Some(token) = Presented::parse(token) else {
+        let token = match Presented::parse(token) {
+            None if options.foreign => self.foreign(token).await?,
+            token => token,
+        };
+        let Some(token) = token else {
             return Ok(Verdict::Unknown);
         };
         let hit = if options.strict { None } else { self.hit(&token, activity) };
@@ -195,12 +203,17 @@ impl Manager {
         Ok(Verdict::Live(Box::new(checked)))
     }
 
+    /// Waits for a turn at PostgreSQL.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        timeout(TURN, self.gate.acquire()).await.map_err(Error::unavailable)?.map_err(Error::unavailable)
+    }
+
     /// Asks PostgreSQL, in turn with the others.
     async fn ask(&self, token: &Presented, activity: Option<Activity>, strict: bool, actor: Actor<'_>) -> Result<Found> {
         let _turn = if let Ok(turn) = self.gate.try_acquire() {
             turn
         } else {
-            let turn = timeout(TURN, self.gate.acquire()).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?;
+            let turn = self.turn().await?;
             // Somebody else may have brought it back while this one waited.
             if !strict && let Some(hit) = self.hit(token, activity) {
                 return Ok(Found::Hit(hit));

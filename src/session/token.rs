@@ -62,6 +62,8 @@ pub enum TokenForm {
     Access,
     /// An OAuth refresh token: good for one redemption.
     Refresh,
+    /// A token that another store issued, of a session that was imported. It names no session: its digest finds one.
+    Foreign,
 }
 
 impl TokenForm {
@@ -70,14 +72,15 @@ impl TokenForm {
             Self::Session => "tn_",
             Self::Access => "tna_",
             Self::Refresh => "tnr_",
+            Self::Foreign => "foreign ",
         }
     }
 
-    /// The digest of a secret in this form: that of OAuth tokens covers the prefix, so that one cannot be rewritten into another.
+    /// The digest of a secret in this form: all but the first cover the prefix, so that one cannot be rewritten into another.
     fn hash(self, secret: &[u8]) -> TokenHash {
         match self {
             Self::Session => TokenHash::of(secret),
-            Self::Access | Self::Refresh => {
+            Self::Access | Self::Refresh | Self::Foreign => {
                 TokenHash(Sha256::new().chain_update(self.prefix()).chain_update(secret).finalize().into())
             }
         }
@@ -181,6 +184,12 @@ impl Presented {
         })
     }
 
+    /// A foreign token, once its digest has led to a session.
+    pub fn foreign(id: Uuid, token: &ForeignToken) -> Self {
+        // It seals nothing, so it needs no secret.
+        Self { id, form: TokenForm::Foreign, hash: token.0, secret: [0; SECRET_BYTES] }
+    }
+
     /// Opens what was sealed under this token; `None` when it was not.
     pub fn open(&self, sealed: &[u8], form: TokenForm) -> Option<TokenParts> {
         let secret = self.cipher().decrypt(&Nonce::default(), sealed).ok()?;
@@ -197,6 +206,32 @@ impl Presented {
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Presented").field("id", &self.id).field("form", &self.form).finish_non_exhaustive()
+    }
+}
+
+/// The digest of a token that another store issued: a connect cookie, a session key of Django. Debug prints nothing of it.
+#[derive(Debug, Clone)]
+pub struct ForeignToken(TokenHash);
+
+impl ForeignToken {
+    /// Fewest bytes: what is shorter can be guessed.
+    pub const SHORTEST: usize = 16;
+    /// Most bytes: nothing longer is hashed.
+    pub const LONGEST: usize = 512;
+
+    /// The digest of what may be such a token: 16 to 512 printable ASCII characters without spaces. `None` for everything else, and
+    /// for what begins like a token or key of this store: that is looked up as what it says it is, or not at all.
+    pub fn parse(presented: &str) -> Option<Self> {
+        let ours = ["tn_", "tna_", "tnr_", KEY_PREFIX, SECRET_PREFIX];
+        let fits = (Self::SHORTEST..=Self::LONGEST).contains(&presented.len())
+            && presented.bytes().all(|byte| byte.is_ascii_graphic())
+            && !ours.iter().any(|prefix| presented.starts_with(prefix));
+        fits.then(|| Self(TokenForm::Foreign.hash(presented.as_bytes())))
+    }
+
+    /// What the database holds of it.
+    pub fn hash(&self) -> &TokenHash {
+        &self.0
     }
 }
 

@@ -8,8 +8,8 @@ use super::rows::{EndedRow, LiveRow, LookRow};
 use super::{Actor, Store};
 use crate::error::{Error, Result};
 use crate::session::{
-    Accepted, Action, Activity, EndReason, Kind, Loaded, Over, Policy, Presented, Session, SessionToken, TokenForm, TokenHash,
-    TokenParts,
+    Accepted, Action, Activity, EndReason, ForeignToken, Kind, Loaded, Over, Policy, Presented, Session, SessionToken, TokenForm,
+    TokenHash, TokenParts,
 };
 
 /// What a check found.
@@ -124,6 +124,18 @@ impl Store {
             }
         }
         Err(Error::unavailable("the session kept changing while it was checked"))
+    }
+
+    /// The session that a foreign token leads to, live, or ended and retained: its token taken apart; and whether any session was
+    /// imported with such a token at all.
+    pub async fn foreign_session(&self, token: &ForeignToken) -> Result<(Option<Presented>, bool)> {
+        let row = sqlx::query!(
+            r#"/* session_foreign */ select tenure.foreign_session($1) as id, tenure.has_foreign_tokens() as "any!""#,
+            token.hash().as_bytes()
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((row.id.map(|id| Presented::foreign(id, token)), row.any))
     }
 
     /// Reads a session for a check that counts in memory: what there is to remember of it, or the verdict when there is nothing.

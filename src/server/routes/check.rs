@@ -11,13 +11,14 @@ use super::super::extract::Body;
 use super::super::problem::Problem;
 use crate::input;
 use crate::manager::{CheckOptions, Checked, Verdict};
-use crate::session::{Activity, Presented};
+use crate::session::Activity;
 
 /// What is checked.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct CheckRequest {
-    /// The token the client presented: a session token or an access token.
+    /// The token the client presented: a session token, an access token, or the token of another store that its session was imported
+    /// with.
     token: String,
     /// What the request is (A1); null counts as a browser action or API call, and for mobile as the app on the screen unless it
     /// last said that it is in the background.
@@ -37,18 +38,21 @@ pub(super) async fn check(
     Body(request): Body<CheckRequest>,
 ) -> Result<Json<Checked>, Problem> {
     let activity = request.activity.as_deref().map(input::activity).transpose()?;
-    let options =
-        CheckOptions { strict: request.strict.unwrap_or(false), open_transaction: request.transaction.unwrap_or(false) };
+    let options = CheckOptions {
+        strict: request.strict.unwrap_or(false),
+        open_transaction: request.transaction.unwrap_or(false),
+        foreign: true,
+    };
     // What memory knows is answered whatever happens; a flood of tokens that nobody knows must not keep PostgreSQL busy.
-    let is_formed = Presented::parse(&request.token).is_some();
+    let asks = app.manager.would_ask(&request.token);
     if let Err(problem) = app.limits.may_miss(caller.key_id(), Instant::now())
-        && is_formed
+        && asks
         && app.manager.check_now(&request.token, Some(Activity::Passive)).is_none()
     {
         return Err(problem);
     }
     let verdict = app.manager.check(&request.token, activity, options, caller.actor()).await?;
-    if matches!(verdict, Verdict::Unknown) && is_formed {
+    if matches!(verdict, Verdict::Unknown) && asks {
         app.limits.missed(caller.key_id(), Instant::now());
     }
     answer(verdict)

@@ -1,0 +1,241 @@
+-- V16 import: sessions that other stores began, with the tokens their clients hold.
+
+-- oauth_tokens could not carry the foreign token: its rows are of mobile sessions, each with an expiry of its own, and what was
+-- rotated away leaves no row to know a second import by. In the session's own row it lives and dies with the session, and it is
+-- good while it is the session's token: a rotation voids it without knowing of it.
+alter table tenure.sessions
+    add column foreign_hash bytea,
+    add constraint sessions_foreign_hash_check check (foreign_hash is null or length(foreign_hash) = 32 and kind in ('user', 'guest'));
+create index sessions_foreign_hash_idx on tenure.sessions (foreign_hash) where foreign_hash is not null;
+comment on column tenure.sessions.foreign_hash is 'SHA-256 of the token it was imported with; that token is good while token_hash is the same.';
+
+create index ended_sessions_foreign_hash_idx on tenure.ended_sessions ((oauth_hashes[1])) where kind in ('user', 'guest') and oauth_hashes is not null;
+comment on column tenure.ended_sessions.oauth_hashes is
+    'SHA-256 of the tokens that died with it, so that whoever holds one learns the reason (E2): OAuth tokens, or the one it was imported with.';
+
+-- tenure.end_sessions: as in V10, and an imported session keeps the digest of the token it came with.
+create or replace function tenure.end_sessions(p_ids uuid[], p_reasons text[], p_ats timestamptz[], p_actor text) returns bigint
+    language plpgsql set plan_cache_mode = force_generic_plan set jit = off
+    as $$
+declare
+    v_ended bigint;
+begin
+    -- session_end
+    with ending as (
+        select * from unnest(p_ids, p_reasons, p_ats) as e (id, reason, at)
+    ), gone as (
+        delete from tenure.sessions s using ending e where s.id = e.id
+        returning s.*, e.reason, e.at
+    ), moved as (
+        insert into tenure.ended_sessions
+              (id, token_hash, kind, user_id, user_name, device, remember_me, residue, created_at, anchor_at, refresh_seconds,
+               idle_limit_seconds, window_seconds, oauth_entity, app_state, app_state_at, node, client_address, user_agent,
+               ended_at, end_reason, ended_by, ended_on, oauth_hashes)
+        select g.id, g.token_hash, g.kind, g.user_id, u.name, g.device, g.remember_me, g.residue, g.created_at, g.anchor_at, g.refresh_seconds,
+               g.idle_limit_seconds, g.window_seconds, o.name, g.app_state, g.app_state_at, g.node, a.client_address, a.user_agent,
+               g.at, g.reason, p_actor, tenure.node(),
+               case when g.kind = 'mobile' then (select array_agg(t.token_hash) from tenure.oauth_tokens t
+                                                  where t.session_id = g.id and t.used_at is null and t.expires_at > g.at)
+                    when g.foreign_hash is not null then array[g.foreign_hash] end
+          from gone g
+          left join tenure.users u              on u.id = g.user_id
+          left join tenure.session_attributes a on a.session_id = g.id
+          left join tenure.oauth_entities o     on o.id = g.oauth_entity_id
+        returning id, user_name, end_reason
+    ), noted as (
+        insert into tenure.session_events (id, at, type, session_id, user_name, actor, reason, node)
+        select tenure.uuid_v7(n.at), n.at, 'session_ended', m.id, m.user_name, p_actor, m.end_reason, tenure.node()
+          from moved m, (select tenure.now() as at) n
+    )
+    select count(*) into v_ended from gone;
+    perform set_config('tenure.ended', (tenure.ended_here() + v_ended)::text, true);
+    return v_ended;
+end
+$$;
+
+-- tenure.foreign_session: the session that a foreign token was imported with: live, or ended and retained (E2). One that was rotated
+-- away leads nowhere, and so does an unknown one (E3).
+create function tenure.foreign_session(p_hash bytea) returns uuid
+    language sql stable
+    as $$
+    select f.id
+      from (select s.id, 0 as place
+              from tenure.sessions s
+             where s.foreign_hash = p_hash and s.token_hash = p_hash
+             union all
+            select e.id, 1
+              from tenure.ended_sessions e
+             where e.kind in ('user', 'guest') and e.oauth_hashes is not null and e.oauth_hashes[1] = p_hash
+               and e.token_hash = p_hash) f
+     order by f.place
+     limit 1
+    $$;
+comment on function tenure.foreign_session(bytea) is 'The session whose token is this foreign one, by its digest; null when there is none.';
+
+-- tenure.has_foreign_tokens: whether any foreign token could be known: two looks at indexes that are empty without an import.
+create function tenure.has_foreign_tokens() returns boolean
+    language sql stable
+    as $$
+    select exists (select from tenure.sessions s where s.foreign_hash is not null)
+        or exists (select from tenure.ended_sessions e where e.kind in ('user', 'guest') and e.oauth_hashes is not null)
+    $$;
+comment on function tenure.has_foreign_tokens() is 'Whether any session, live or retained, was imported with a token of another store.';
+
+-- tenure.claim_import: the lock of imports, held until the connection ends; refused while another has it.
+create function tenure.claim_import() returns boolean
+    language plpgsql
+    as $$
+begin
+    if not pg_try_advisory_lock(hashtextextended('tenure.import', 0)) then
+        perform tenure.refuse(409, 'import_running', 'Another import is running on this database.', 'Wait for its end, then repeat this one.');
+    end if;
+    return true;
+end
+$$;
+comment on function tenure.claim_import() is 'Takes the lock of imports for this connection, or refuses.';
+
+-- tenure.import_users: creates those that are missing, as they are given. Whoever is there stays as they are: an import unlocks nobody.
+create function tenure.import_users(p_rows jsonb) returns table (line bigint, outcome text)
+    language plpgsql
+    as $$
+#variable_conflict use_column
+declare
+    v_made     text[];
+    v_lines    bigint[];
+    v_outcomes text[];
+begin
+    -- import_users
+    with given as materialized (
+        select r.*, lower(normalize(r.name, nfc) collate "und-x-icu") as folded
+          from jsonb_to_recordset(p_rows) as r (line bigint, name text, display_name text, active boolean, locked_out boolean, roles text[],
+                                                epoch bigint, password_hash text, homepage_refresh_minutes int, created_at timestamptz)
+    ), placed as materialized (
+        select g.*, row_number() over (partition by g.folded order by g.line) as place from given g
+    ), made as (
+        insert into tenure.users (name, display_name, active, locked_out, roles, epoch, password_hash, homepage_refresh_minutes, created_at)
+        select g.name, g.display_name, g.active, g.locked_out, coalesce(g.roles, '{}'), coalesce(g.epoch, 0), g.password_hash,
+               g.homepage_refresh_minutes, coalesce(g.created_at, tenure.now())
+          from placed g
+         where g.place = 1
+         order by g.line
+            on conflict (lower(name collate "und-x-icu")) do nothing
+        returning lower(name collate "und-x-icu") as folded
+    )
+    select array_agg(g.line order by g.line),
+           array_agg(case when g.place > 1 then 'duplicate' when m.folded is null then 'present' else 'imported' end order by g.line),
+           array_agg(g.folded) filter (where g.place = 1 and m.folded is not null and g.epoch is not null and not g.active and not g.locked_out)
+      into v_lines, v_outcomes, v_made
+      from placed g
+      left join made m on m.folded = g.folded;
+    -- import_users_unlock: the rule for the inactive (U2) has judged them as new; this store's own export says what they are.
+    update tenure.users u set locked_out = false
+     where lower(u.name collate "und-x-icu") = any (v_made) and u.locked_out;
+    return query select * from unnest(v_lines, v_outcomes);
+end
+$$;
+comment on function tenure.import_users(jsonb) is
+    'Creates users in bulk: line and fields of each. Answers imported, present or duplicate for each line; nobody who is there is changed.';
+
+-- tenure.import_sessions: one batch, wholly or not at all. The user rows are locked first, in a statement of its own, as a sign-in does:
+-- a lock-out comes wholly before or wholly after (U4). Other sessions of the user stay, and no limit on their number applies.
+-- Without ids the sessions are another store's: their ids are made, their token is a foreign one, and what is not recorded there
+-- is taken to be as late as it can have been. Where the idle limit alone would end such a session at once, the
+-- import counts as its activity, unless p_strict; the maximum life does not move.
+-- With ids they are this store's own, exactly as they were.
+-- A rehearsal judges and writes nothing. Lanes run at once; whoever calls keeps the sessions of a user, and so those of a token, in one of them.
+create function tenure.import_sessions(p_lane int, p_source text, p_strict boolean, p_rehearse boolean, p_users text[], p_rows jsonb)
+    returns table (line bigint, outcome text)
+    language plpgsql set jit = off
+    as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz;
+begin
+    -- Behind a transaction pooler the lock of the import would hold nothing; this one keeps a token from being imported twice.
+    perform pg_advisory_xact_lock(hashtextextended('tenure.import', 1 + p_lane));
+    -- import_lock_users
+    perform from tenure.users u
+      where lower(u.name collate "und-x-icu") in (select lower(n.name collate "und-x-icu") from unnest(p_users) n (name))
+      order by u.id
+        for no key update;
+    v_now := tenure.now();
+    return query
+    -- import_sessions
+    with given as materialized (
+        select (r.row ->> 'line')::bigint as line, r.row ->> 'user' as "user", r.row ->> 'oauth_entity' as oauth_entity,
+               (r.row ->> 'expires_at')::timestamptz as expires_at, r.row -> 'place' as where_from, r.row -> 'session' as fields,
+               r.row -> 'session' ? 'id' as own, (r.row -> 'session' ->> 'created_at')::timestamptz as created_at,
+               (r.row -> 'session' ->> 'anchor_at')::timestamptz as anchor_at
+          from jsonb_array_elements(p_rows) as r (row)
+    ), named as materialized (
+        select n.name, u.id, u.name as user_name, u.epoch, u.locked_out, u.active
+          from unnest(p_users) n (name)
+          join tenure.users u on lower(u.name collate "und-x-icu") = lower(n.name collate "und-x-icu")
+    ), candidate as materialized (
+        select g.line, g.own, g.expires_at, g.where_from, n.user_name, n.locked_out, n.active,
+               g."user" is not null and n.id is null         as user_lost,
+               g.oauth_entity is not null and o.id is null   as entity_lost,
+               g.own and (g.created_at > g.anchor_at or g.anchor_at > v_now) as future,
+               jsonb_populate_record(null::tenure.sessions, g.fields || jsonb_build_object(
+                   'id',              case when g.own then g.fields ->> 'id' else tenure.uuid_v7(a.created_at)::text end,
+                   'user_id',         n.id,
+                   'user_epoch',      n.epoch,
+                   'oauth_entity_id', o.id,
+                   'created_at',      a.created_at,
+                   'anchor_at',       a.anchor_at)) as s
+          from given g
+          left join named n                 on n.name = g."user"
+          left join tenure.oauth_entities o on o.name = g.oauth_entity
+         cross join lateral (select least(coalesce(g.anchor_at, v_now), v_now) as anchor_at,
+                                    least(coalesce(g.created_at, g.anchor_at, v_now), g.anchor_at, v_now) as created_at) a
+    ), judged as materialized (
+        select c.*, l.expires_at as due_at,
+               case when c.expires_at <= v_now                                     then 'expired'
+                    when row_number() over (partition by (c.s).token_hash order by c.line) > 1 then 'duplicate'
+                    when c.own and (exists (select from tenure.sessions x where x.id = (c.s).id)
+                                    or exists (select from tenure.ended_sessions x where x.id = (c.s).id)) then 'present'
+                    when not c.own and (exists (select from tenure.sessions x where x.foreign_hash = (c.s).foreign_hash)
+                                        or exists (select from tenure.ended_sessions x
+                                                    where x.kind in ('user', 'guest') and x.oauth_hashes is not null
+                                                      and x.oauth_hashes[1] = (c.s).foreign_hash)) then 'present'
+                    when c.user_lost                                               then 'unknown_user'
+                    when c.entity_lost                                             then 'unknown_oauth_entity'
+                    when c.locked_out                                              then 'user_locked_out'
+                    when not c.active and p.refuse_inactive                        then 'user_inactive'
+                    when c.future                                                  then 'in_the_future'
+                    when l.expires_at > v_now                                      then 'imported'
+                    when l.reason = 'idle' and not c.own and not p_strict          then 'imported'
+                    else 'over' end as outcome
+          from candidate c
+          join tenure.policies p on p.kind = (c.s).kind
+         cross join lateral tenure.limits(c.s, p) l
+    ), moved as materialized (
+        select j.line, j.user_name, j.where_from,
+               case when j.due_at > v_now then j.s else jsonb_populate_record(j.s, jsonb_build_object('anchor_at', v_now)) end as s
+          from judged j
+         where j.outcome = 'imported' and not p_rehearse
+    ), settled as materialized (
+        select m.line, m.user_name, m.where_from, jsonb_populate_record(m.s, jsonb_build_object('due_at', l.expires_at)) as s
+          from moved m
+          join tenure.policies p on p.kind = (m.s).kind
+         cross join lateral tenure.limits(m.s, p) l
+    ), born as (
+        insert into tenure.sessions select (t.s).* from settled t
+    ), described as (
+        insert into tenure.session_attributes (session_id, client_address, user_agent, attributes, version)
+        select (t.s).id, (t.where_from ->> 'client_address')::inet, t.where_from ->> 'user_agent',
+               coalesce(t.where_from -> 'attributes', '{}'), coalesce((t.where_from ->> 'version')::bigint, 1)
+          from settled t
+    ), noted as (
+        insert into tenure.session_events (id, at, type, session_id, user_name, actor, node, details)
+        select tenure.uuid_v7(v_now), v_now, 'session_imported', (t.s).id, t.user_name, tenure.actor(), tenure.node(),
+               jsonb_build_object('kind', (t.s).kind, 'source', p_source)
+          from settled t
+    )
+    select j.line, j.outcome from judged j;
+end
+$$;
+comment on function tenure.import_sessions(int, text, boolean, boolean, text[], jsonb) is
+    'Imports sessions in bulk; answers for each line imported, present, expired, over, duplicate, unknown_user, user_locked_out, user_inactive, unknown_oauth_entity or in_the_future.';
+
+revoke execute on all functions in schema tenure from public;
