@@ -12,7 +12,13 @@ mod doctor;
 mod entities;
 mod error;
 mod events;
+#[cfg(feature = "cli")]
+mod export;
 mod follow;
+#[cfg(feature = "cli")]
+mod foreign;
+#[cfg(feature = "cli")]
+mod import;
 mod keys;
 mod list;
 mod migrate;
@@ -37,7 +43,13 @@ pub use control::{Applied, Control, PollAnswer};
 pub use doctor::{Area, Examination, ExamineSettings, Finding, Severity, examine};
 pub use entities::{Client, Entity, EntityPut};
 pub use events::{Event, EventFilter};
+#[cfg(feature = "cli")]
+pub use export::{ExportSnapshot, Section};
 pub use follow::{EventPosition, EventRead, EventSnapshot};
+#[cfg(feature = "cli")]
+pub use foreign::{ForeignDatabase, ForeignFormat, ForeignRow};
+#[cfg(feature = "cli")]
+pub use import::{ForeignFacts, HistoryTable, ImportClaim, ImportSession, ImportWay, LANES, Outcome};
 pub use keys::KeyRecord;
 pub use list::{Bulk, ListFilter, Page, StateFilter};
 pub use migrate::{MigrateError, Migrated, SchemaStatus, migrate, migrate_within, status};
