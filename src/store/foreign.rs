@@ -104,11 +104,11 @@ fn quoted(name: &str) -> Option<String> {
 impl ForeignDatabase {
     /// Connects; the same links are refused as for this store's own database. `zone` is what timestamps without one were written in.
     pub async fn connect(settings: &ConnectSettings, format: ForeignFormat, table: Option<&str>, zone: &str) -> Result<Self> {
-        let unsuitable = |error: ConnectError| Error::refused(422, "source", error.to_string(), "");
+        let unsuitable = |error: ConnectError| Error::refused(422, "source_refused", error.to_string(), "");
         let options = Store::connect_lazily(settings).map_err(unsuitable)?.pool.connect_options();
         let mut connection = PgConnection::connect_with(&options).await.map_err(|error| match error {
             // The server's own words name the database and its user, never the password.
-            sqlx::Error::Database(error) => Error::refused(409, "source", format!("The source refused: {}", error.message()), ""),
+            sqlx::Error::Database(error) => Error::refused(422, "source_refused", format!("The source refused: {}", error.message()), ""),
             error => Error::unavailable(error),
         })?;
         sqlx::query("/* foreign_zone */ select set_config('TimeZone', $1, false), set_config('default_transaction_read_only', 'on', false)")
@@ -183,13 +183,13 @@ fn source(error: sqlx::Error) -> Error {
     match error {
         sqlx::Error::Database(error) => Error::refused(
             422,
-            "source",
+            "source_refused",
             format!("The source said: {}.", error.message()),
             "Look at the table's name, its columns and this user's rights.",
         ),
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Error::refused(
             422,
-            "source",
+            "source_refused",
             "A column of the source has another type than this format writes.",
             "Look at the format and the table.",
         ),

@@ -118,7 +118,7 @@ const ASK: &str = "
                                  number)
      cross join lateral tenure.limits(
            row('00000000-0000-0000-0000-000000000000', '', c.kind, null, null, c.device, c.remember_me, c.residue, c.created_at, c.anchor_at,
-               c.created_at, c.refresh_seconds, c.idle_limit_seconds, c.window_seconds, null, null, null, null)::tenure.sessions,
+               c.created_at, c.refresh_seconds, c.idle_limit_seconds, c.window_seconds, null, null, null, null, null)::tenure.sessions,
            row(c.kind, c.idle_seconds, c.max_life_seconds, c.remember_me_seconds, c.residue_seconds, 120, c.auto_refresh_extends, true, true,
                false, 0, 0, null, null, null, null, 'end_idlest', c.maintenance_at)::tenure.policies) l
      order by c.number";

@@ -233,7 +233,7 @@ async fn sql_and_rust_agree_on_what_an_activity_does() {
     let ask = format!(
         "select (extract(epoch from tenure.counted_anchor(
              row('00000000-0000-0000-0000-000000000000', '', c.kind, null, null, c.device, false, false, tenure.now(), c.anchor, tenure.now(),
-                 c.refresh::int, null, null, null, null, null, null)::tenure.sessions,
+                 c.refresh::int, null, null, null, null, null, null, null)::tenure.sessions,
              row(c.kind, 1800, null, null, null, 120, c.extends, true, true, false, 0, 0, null, null, null, null, 'end_idlest', null)::tenure.policies, c.activity, c.at))
              * 1000000)::bigint
            from (select v.kind, v.device, v.refresh, v.extends, v.activity, v.number,

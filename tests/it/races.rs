@@ -1,6 +1,7 @@
 //! Races over a real PostgreSQL: sign-in against lock-out, sweepers against activity, writers against each other.
 
 mod concurrent;
+mod importing;
 mod lock_out;
 mod redeeming;
 mod sweeping;

@@ -6,6 +6,7 @@ mod admission;
 mod cluster;
 mod explain_audit;
 mod history;
+mod import;
 mod kinds;
 mod mobile;
 mod over;
