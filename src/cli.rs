@@ -5,6 +5,7 @@ mod database;
 mod demo;
 mod doctor;
 mod events;
+mod import;
 mod keys;
 mod maintenance;
 mod migrate;
@@ -106,6 +107,9 @@ enum Command {
     Keys(keys::KeysCommand),
     /// Examine the database: server, schema, clock, bloat, rights, nodes; what was found and what to do. Changes nothing.
     Doctor(doctor::DoctorArgs),
+    /// Move in: take the sessions of another store, with the tokens their clients hold.
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Measure sign-ins and checks on this PostgreSQL, in a database of its own.
     Bench(bench::BenchArgs),
 }
@@ -211,6 +215,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Events(args) => events::run(&global, args).await,
         Command::Keys(command) => keys::run(&global, command).await,
         Command::Doctor(args) => doctor::run(&global, &args).await,
+        Command::Import(command) => import::run(&global, command).await,
         Command::Bench(args) => bench::run(&global, &args).await,
     }
 }

@@ -60,6 +60,7 @@
 //! * [`manager`]: the use cases.
 //! * [`clock`]: the machine's clocks, for leases; what time it is says the database.
 //! * [`input`]: every check of what comes from outside.
+//! * `import`: what other stores wrote, as what this one takes; only the command line has a use for it.
 //! * `server`, `cli`, `embedded`: the HTTP API, the command line, and a PostgreSQL from the machine's own binaries; each
 //!   behind the Cargo feature of its name.
 #![forbid(unsafe_code)]
@@ -73,6 +74,8 @@ pub mod cluster;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod error;
+#[cfg(feature = "cli")]
+pub mod import;
 pub mod input;
 pub mod maintenance;
 pub mod manager;

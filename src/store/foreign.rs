@@ -108,7 +108,9 @@ impl ForeignDatabase {
         let options = Store::connect_lazily(settings).map_err(unsuitable)?.pool.connect_options();
         let mut connection = PgConnection::connect_with(&options).await.map_err(|error| match error {
             // The server's own words name the database and its user, never the password.
-            sqlx::Error::Database(error) => Error::refused(422, "source_refused", format!("The source refused: {}", error.message()), ""),
+            sqlx::Error::Database(error) => {
+                Error::refused(422, "source_refused", format!("The source refused: {}", error.message()), "")
+            }
             error => Error::unavailable(error),
         })?;
         sqlx::query("/* foreign_zone */ select set_config('TimeZone', $1, false), set_config('default_transaction_read_only', 'on', false)")

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From each room, the rooms it may name.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("main", &["cli", "error"]),
     // Doctor compares the database's clock with this machine's.
-    ("cli", &["server", "manager", "maintenance", "cluster", "store", "session", "clock", "input", "embedded", "error"]),
+    ("cli", &["server", "manager", "maintenance", "cluster", "store", "session", "clock", "input", "import", "embedded", "error"]),
     ("server", &["manager", "maintenance", "cluster", "store", "session", "input", "error"]),
     ("manager", &["maintenance", "activity", "cluster", "cache", "store", "session", "clock", "input", "error"]),
     // The sweeper tells its node whether it has fallen behind; a node knows nothing of sweeping.
@@ -23,6 +23,8 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("session", &[]),
     // What comes from outside becomes what the store takes.
     ("input", &["store", "session", "error"]),
+    // The same for what other stores wrote: many values at once, in forms of theirs.
+    ("import", &["store", "session", "input", "error"]),
     ("embedded", &[]),
     ("error", &[]),
     // The crate's root only declares the rooms and re-exports.
@@ -30,7 +32,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Libraries that belong to one room.
-const RESERVED: [(&str, &[&str]); 11] = [
+const RESERVED: [(&str, &[&str]); 14] = [
     ("sqlx", &["store"]),
     ("refinery", &["store"]),
     ("refinery_core", &["store"]),
@@ -42,6 +44,10 @@ const RESERVED: [(&str, &[&str]); 11] = [
     ("rpassword", &["cli"]),
     ("clap", &["cli", "main"]),
     ("reqwest", &["cli"]),
+    // Forms of other stores are read in one place.
+    ("flate2", &["import"]),
+    ("hmac", &["import"]),
+    ("rmpv", &["import"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

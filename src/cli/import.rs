@@ -1,0 +1,264 @@
+//! `tenure import ...`: moving in. What is there already is skipped, so an import that was stopped is begun again as it was.
+
+mod report;
+mod source;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::database::{actor, operator, with_manager};
+use super::output::note;
+use super::{Failure, Global};
+use crate::error::Error;
+use crate::import::{DecodeOptions, Decoded, Owner, Remark, decode};
+use crate::manager::Manager;
+use crate::store::{
+    Actor, ConnectSettings, ForeignDatabase, ForeignFormat, ForeignRow, ImportSession, ImportWay, LANES, Outcome,
+};
+use report::Report;
+use source::secret;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImportCommand {
+    /// Sessions of connect-pg-simple (Express), table `session`.
+    Connect {
+        #[command(flatten)]
+        args: ForeignArgs,
+        /// Where the secret is that signs the cookies, as env:NAME or a file: then the cookie itself is the token. Without it the bare
+        /// session id is, and the application must verify the signature before it asks.
+        #[arg(long, value_name = "SOURCE")]
+        cookie_secret: Option<String>,
+    },
+    /// Sessions of Django, table `django_session`; their users are found in `auth_user`.
+    Django {
+        #[command(flatten)]
+        args: ForeignArgs,
+        /// The table that has `id` and `username` of users.
+        #[arg(long, value_name = "SCHEMA.TABLE", default_value = "public.auth_user")]
+        users_table: String,
+    },
+    /// Sessions of tower-sessions' `PostgresStore`, table `tower_sessions.session`.
+    TowerSessions {
+        #[command(flatten)]
+        args: ForeignArgs,
+    },
+    /// Sessions of Spring Session JDBC, table `spring_session`; their attributes, serialised Java objects, stay behind.
+    Spring {
+        #[command(flatten)]
+        args: ForeignArgs,
+    },
+}
+
+/// Options of every import of sessions.
+#[derive(Debug, Args)]
+pub(super) struct ForeignArgs {
+    /// Where the other database's URL is: env:NAME, or a file that only its owner can read.
+    source: String,
+    /// The table, when it has another name.
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    table: Option<String>,
+    /// Where in a session's data the user's name is, such as passport.user; a session without one is a guest's.
+    #[arg(long, value_name = "NAME.NAME")]
+    user_path: Option<String>,
+    /// The time zone that instants without one were written in.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    time_zone: String,
+    /// Create users that are missing, instead of leaving their sessions out.
+    #[arg(long)]
+    create_users: bool,
+    /// Leave out what has been idle for too long, instead of counting the import as its activity.
+    #[arg(long)]
+    strict_idle: bool,
+    /// Leave out sessions whose data cannot be read, instead of taking them without it.
+    #[arg(long)]
+    refuse_opaque: bool,
+    /// Say what would be imported, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Write a line of JSON into this new file for each row that was left out or taken in part.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// Everything that one import needs to know.
+struct Import<'a> {
+    args: &'a ForeignArgs,
+    format: ForeignFormat,
+    options: DecodeOptions,
+    users_table: Option<String>,
+    way: ImportWay<'static>,
+    actor: Actor<'a>,
+}
+
+pub(super) async fn run(global: &Global, command: ImportCommand) -> Result<(), Failure> {
+    let operator = operator();
+    let (format, source, args, users_table, cookie_secret) = match &command {
+        ImportCommand::Connect { args, cookie_secret } => {
+            (ForeignFormat::Connect, "connect", args, None, cookie_secret.as_deref())
+        }
+        ImportCommand::Django { args, users_table } => (ForeignFormat::Django, "django", args, Some(users_table.clone()), None),
+        ImportCommand::TowerSessions { args } => (ForeignFormat::Tower, "tower-sessions", args, None, None),
+        ImportCommand::Spring { args } => (ForeignFormat::Spring, "spring", args, None, None),
+    };
+    let user_path: Vec<String> = args.user_path.iter().flat_map(|path| path.split('.')).map(str::to_owned).collect();
+    if user_path.iter().any(String::is_empty) {
+        return Err(Failure::Usage("--user-path is names with a dot between them, such as passport.user.".to_owned()));
+    }
+    let cookie_secret = cookie_secret.map(secret).transpose()?.map(String::into_bytes);
+    let import = Import {
+        args,
+        format,
+        options: DecodeOptions { user_path, cookie_secret, refuse_opaque: args.refuse_opaque },
+        users_table,
+        way: ImportWay { source, strict_idle: args.strict_idle, rehearse: args.dry_run },
+        actor: actor(&operator),
+    };
+    let settings = ConnectSettings {
+        url: secret(&args.source)?,
+        connections: 2,
+        node: None,
+        allow_plaintext: global.allow_plaintext_database,
+        // Nothing is written there.
+        allow_lossy: true,
+    };
+    let mut report = Report::new(args.report.as_deref())?;
+    with_manager(global, async |manager| {
+        let claim = manager.store().claim_import().await?;
+        let mut foreign = ForeignDatabase::connect(&settings, format, args.table.as_deref(), &args.time_zone).await?;
+        let whole = import.all(manager, &mut foreign, &mut report).await;
+        claim.release().await;
+        let whole = whole?;
+        if report.imported() > 0 && !args.dry_run {
+            // A node that asked before the first commit goes on believing that there is nothing to find.
+            tokio::time::sleep(Manager::FOREIGN_TOKENS_KNOWN_AFTER).await;
+        }
+        report.finish(global.json, args.dry_run, whole)
+    })
+    .await
+}
+
+impl Import<'_> {
+    /// Every page: while one is written the next is read. `false` when somebody stopped it between two.
+    async fn all(&self, manager: &Manager, foreign: &mut ForeignDatabase, report: &mut Report) -> Result<bool, Failure> {
+        let progress = ProgressBar::new(foreign.count().await?);
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left") {
+            progress.set_style(style);
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = tokio::spawn({
+            let stop = Arc::clone(&stop);
+            async move {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    note("Stopping after this page. Begin the same import again to go on.");
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        let mut first = 1;
+        let mut page = foreign.page().await?;
+        while !page.is_empty() && !stop.load(Ordering::Relaxed) {
+            let rows = page.len() as u64;
+            let batches = self.prepare(manager, foreign, report, first, page).await?;
+            let [one, other] = &batches;
+            let (next, written, also) = tokio::join!(foreign.page(), self.write(manager, 0, one), self.write(manager, 1, other));
+            report.outcomes(written?)?;
+            report.outcomes(also?)?;
+            first += rows;
+            report.read(rows);
+            progress.inc(rows);
+            page = next?;
+        }
+        asked.abort();
+        progress.finish_and_clear();
+        Ok(page.is_empty())
+    }
+
+    /// Reads a page, and sorts it into lanes.
+    async fn prepare(
+        &self,
+        manager: &Manager,
+        foreign: &mut ForeignDatabase,
+        report: &mut Report,
+        first: u64,
+        page: Vec<ForeignRow>,
+    ) -> Result<[Vec<ImportSession>; LANES], Failure> {
+        let mut taken: Vec<(u64, Decoded)> = Vec::with_capacity(page.len());
+        for (line, row) in (first..).zip(page) {
+            match decode(line, row, self.format, &self.options) {
+                Ok(mut decoded) => {
+                    if let Some(remark) = decoded.remark.take() {
+                        report.partly(remark)?;
+                    }
+                    taken.push((line, decoded));
+                }
+                Err(remark) => report.rejected(remark)?,
+            }
+        }
+        let names = self.names(foreign, &taken).await?;
+        let mut batches = [const { Vec::new() }; LANES];
+        let mut users = BTreeSet::new();
+        for (line, decoded) in taken {
+            let user = match decoded.owner {
+                Owner::Guest => None,
+                Owner::Name(name) => Some(name),
+                Owner::Id(id) => match names.get(&id) {
+                    Some(name) => Some(name.clone()),
+                    None => {
+                        report.rejected(Remark::new(line, "user", "The source has no user of its number any more."))?;
+                        continue;
+                    }
+                },
+            };
+            if let (true, Some(user)) = (self.args.create_users, &user) {
+                users.insert(user.clone());
+            }
+            let session = ImportSession::foreign(line, &decoded.token, user, &decoded.facts);
+            batches[session.lane()].push(session);
+        }
+        if !users.is_empty() {
+            let rows: Vec<Value> = (first..)
+                .zip(&users)
+                .map(|(line, name)| json!({ "line": line, "name": name, "active": true, "locked_out": false }))
+                .collect();
+            let outcomes = manager.store().import_users(&rows, self.way.rehearse, self.actor).await?;
+            report.users(outcomes.iter().filter(|outcome| outcome.word == "imported").count() as u64);
+        }
+        Ok(batches)
+    }
+
+    /// Names of users whom the source knows by number.
+    async fn names(&self, foreign: &mut ForeignDatabase, taken: &[(u64, Decoded)]) -> Result<HashMap<i64, String>, Failure> {
+        let ids: BTreeSet<i64> = taken
+            .iter()
+            .filter_map(|(_, decoded)| match decoded.owner {
+                Owner::Id(id) => Some(id),
+                _ => None,
+            })
+            .collect();
+        let Some(table) = self.users_table.as_ref().filter(|_| !ids.is_empty()) else { return Ok(HashMap::new()) };
+        let names = foreign.user_names(table, &ids.into_iter().collect::<Vec<_>>()).await?;
+        // A name that cannot be one here is as good as none: its sessions are left out, by line.
+        Ok(names.into_iter().filter_map(|(id, name)| Some((id, crate::input::user_name(&name).ok()?))).collect())
+    }
+
+    async fn write(&self, manager: &Manager, lane: usize, batch: &[ImportSession]) -> Result<Vec<Outcome>, Error> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut outcomes = manager.store().import_sessions(lane, batch, self.way, self.actor).await?;
+        if self.way.rehearse && self.args.create_users {
+            // In a rehearsal nobody was created.
+            outcomes
+                .iter_mut()
+                .filter(|outcome| outcome.word == "unknown_user")
+                .for_each(|outcome| outcome.word = "imported".to_owned());
+        }
+        Ok(outcomes)
+    }
+}

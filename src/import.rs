@@ -1,0 +1,26 @@
+//! Reading what other stores wrote: rows of foreign session tables. Nothing is believed: every length, depth and number has a
+//! bound, and what does not fit is said by line.
+//!
+//! It makes of what comes from outside what the store takes, like [`crate::input`], which judges each single value.
+
+mod decode;
+
+pub use decode::{DecodeOptions, Decoded, Owner, decode};
+
+/// A line that is left out, or taken without some part of it, and why. It quotes no value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Remark {
+    /// The number of the row in its source, in the order of its keys.
+    pub line: u64,
+    /// The field, when one is to blame; else empty.
+    pub field: String,
+    /// A sentence.
+    pub reason: String,
+}
+
+impl Remark {
+    /// A remark.
+    pub fn new(line: u64, field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { line, field: field.into(), reason: reason.into() }
+    }
+}
