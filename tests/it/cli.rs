@@ -1,5 +1,7 @@
 //! The program as a shell sees it: stdout, stderr, exit codes.
 
+mod import;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStringExt;
