@@ -9,7 +9,7 @@ BENCH_LINES   ?=
 # Rules of the cache protocol whose absence a minute of faults shows.
 CHAOS_RULES   ?= lease-checked rows-applied first-poll-empties taint
 
-.PHONY: help demo test test-long test-api test-browser openapi check bench bench-peers chaos prepare db postgres nginx lint docs
+.PHONY: help demo test test-long test-api test-import test-browser openapi check bench bench-peers chaos prepare db postgres nginx lint docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test-browser: postgres ## The script for pages in a real Chromium
 
 test-api: postgres ## A stock OAuth client, and thousands of requests made from the API's own description
 	scripts/test-api.sh
+
+test-import: postgres ## Move in from tables of the real connect-pg-simple and Django; TENURE_IMPORT_ROWS=1000000 for the full size
+	scripts/test-import.sh
 
 openapi: postgres ## Write docs/openapi.json anew from the handlers
 	TENURE_WRITE_OPENAPI=1 $(CARGO) test --locked --test it -- --exact api::documents::the_committed_document_is_the_one_that_is_served

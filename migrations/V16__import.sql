@@ -163,7 +163,7 @@ begin
     -- import_sessions
     with given as materialized (
         select (r.row ->> 'line')::bigint as line, r.row ->> 'user' as "user", r.row ->> 'oauth_entity' as oauth_entity,
-               (r.row ->> 'expires_at')::timestamptz as expires_at, r.row -> 'place' as where_from, r.row -> 'session' as fields,
+               (r.row ->> 'expires_at')::timestamptz as expires_at, r.row -> 'place' as where_from, r.row -> 'tokens' as tokens, r.row -> 'session' as fields,
                r.row -> 'session' ? 'id' as own, (r.row -> 'session' ->> 'created_at')::timestamptz as created_at,
                (r.row -> 'session' ->> 'anchor_at')::timestamptz as anchor_at
           from jsonb_array_elements(p_rows) as r (row)
@@ -172,7 +172,7 @@ begin
           from unnest(p_users) n (name)
           join tenure.users u on lower(u.name collate "und-x-icu") = lower(n.name collate "und-x-icu")
     ), candidate as materialized (
-        select g.line, g.own, g.expires_at, g.where_from, n.user_name, n.locked_out, n.active,
+        select g.line, g.own, g.expires_at, g.where_from, g.tokens, n.user_name, n.locked_out, n.active,
                g."user" is not null and n.id is null         as user_lost,
                g.oauth_entity is not null and o.id is null   as entity_lost,
                g.own and (g.created_at > g.anchor_at or g.anchor_at > v_now) as future,
@@ -210,12 +210,12 @@ begin
           join tenure.policies p on p.kind = (c.s).kind
          cross join lateral tenure.limits(c.s, p) l
     ), moved as materialized (
-        select j.line, j.user_name, j.where_from,
+        select j.line, j.user_name, j.where_from, j.tokens,
                case when j.due_at > v_now then j.s else jsonb_populate_record(j.s, jsonb_build_object('anchor_at', v_now)) end as s
           from judged j
          where j.outcome = 'imported' and not p_rehearse
     ), settled as materialized (
-        select m.line, m.user_name, m.where_from, jsonb_populate_record(m.s, jsonb_build_object('due_at', l.expires_at)) as s
+        select m.line, m.user_name, m.where_from, m.tokens, jsonb_populate_record(m.s, jsonb_build_object('due_at', l.expires_at)) as s
           from moved m
           join tenure.policies p on p.kind = (m.s).kind
          cross join lateral tenure.limits(m.s, p) l
@@ -226,6 +226,11 @@ begin
         select (t.s).id, (t.where_from ->> 'client_address')::inet, t.where_from ->> 'user_agent',
                coalesce(t.where_from -> 'attributes', '{}'), coalesce((t.where_from ->> 'version')::bigint, 1)
           from settled t
+    ), granted as (
+        insert into tenure.oauth_tokens
+        select (jsonb_populate_record(null::tenure.oauth_tokens, k.token || jsonb_build_object('session_id', (t.s).id))).*
+          from settled t
+         cross join lateral jsonb_array_elements(coalesce(t.tokens, '[]')) k (token)
     ), noted as (
         insert into tenure.session_events (id, at, type, session_id, user_name, actor, node, details)
         select tenure.uuid_v7(v_now), v_now, 'session_imported', (t.s).id, t.user_name, tenure.actor(), tenure.node(),

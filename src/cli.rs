@@ -5,6 +5,7 @@ mod database;
 mod demo;
 mod doctor;
 mod events;
+mod export;
 mod import;
 mod keys;
 mod maintenance;
@@ -110,6 +111,8 @@ enum Command {
     /// Move in: take the sessions of another store, with the tokens their clients hold.
     #[command(subcommand)]
     Import(import::ImportCommand),
+    /// Write users, properties, client applications and live sessions into a file that `tenure import tenure` takes; no raw tokens.
+    Export(export::ExportArgs),
     /// Measure sign-ins and checks on this PostgreSQL, in a database of its own.
     Bench(bench::BenchArgs),
 }
@@ -129,6 +132,8 @@ enum Failure {
     Embedded(#[from] crate::embedded::EmbeddedError),
     #[error("{}", sentence(.0))]
     Store(#[from] Error),
+    #[error("{0}")]
+    Data(String),
     #[error("Output failed: {0}")]
     Output(#[from] std::io::Error),
     /// The answer was printed; only the code is left to say.
@@ -157,6 +162,7 @@ impl Failure {
                 None if error.is_unavailable() => 6,
                 None => 1,
             },
+            Self::Data(_) => 7,
             Self::Output(_) => 1,
             Self::Answered(code) => *code,
         }
@@ -216,6 +222,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Keys(command) => keys::run(&global, command).await,
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Import(command) => import::run(&global, command).await,
+        Command::Export(args) => export::run(&global, args).await,
         Command::Bench(args) => bench::run(&global, &args).await,
     }
 }

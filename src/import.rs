@@ -1,11 +1,15 @@
-//! Reading what other stores wrote: rows of foreign session tables. Nothing is believed: every length, depth and number has a
-//! bound, and what does not fit is said by line.
+//! Reading what was written elsewhere: rows of foreign session tables, exports of this store. No I/O but that of a file. Nothing
+//! is believed: every length, depth and number has a bound, and what does not fit is said by line.
 //!
 //! It makes of what comes from outside what the store takes, like [`crate::input`], which judges each single value.
 
+mod backup;
 mod decode;
+mod file;
 
+pub use backup::{Backup, BackupLine, BackupPlace, BackupSession, BackupToken, BackupWriter, Counts, Hash};
 pub use decode::{DecodeOptions, Decoded, Owner, decode};
+pub use file::{Opened, open};
 
 /// A line that is left out, or taken without some part of it, and why. It quotes no value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -23,4 +27,15 @@ impl Remark {
     pub fn new(line: u64, field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { line, field: field.into(), reason: reason.into() }
     }
+}
+
+/// Why reading stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such file, or it may not be read.
+    #[error("{0}")]
+    Missing(String),
+    /// The file is not what it should be.
+    #[error("{0}")]
+    Data(String),
 }

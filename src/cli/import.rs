@@ -2,6 +2,7 @@
 
 mod report;
 mod source;
+mod tenure;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ pub(super) enum ImportCommand {
         #[command(flatten)]
         args: ForeignArgs,
     },
+    /// An export of this store: users, properties, client applications, sessions, and history if it holds any.
+    Tenure(tenure::TenureArgs),
     /// Sessions of Spring Session JDBC, table `spring_session`; their attributes, serialised Java objects, stay behind.
     Spring {
         #[command(flatten)]
@@ -75,9 +78,6 @@ pub(super) struct ForeignArgs {
     /// Leave out what has been idle for too long, instead of counting the import as its activity.
     #[arg(long)]
     strict_idle: bool,
-    /// Leave out sessions whose data cannot be read, instead of taking them without it.
-    #[arg(long)]
-    refuse_opaque: bool,
     /// Say what would be imported, and write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -104,9 +104,16 @@ pub(super) async fn run(global: &Global, command: ImportCommand) -> Result<(), F
         }
         ImportCommand::Django { args, users_table } => (ForeignFormat::Django, "django", args, Some(users_table.clone()), None),
         ImportCommand::TowerSessions { args } => (ForeignFormat::Tower, "tower-sessions", args, None, None),
+        ImportCommand::Tenure(args) => return tenure::run(global, args).await,
         ImportCommand::Spring { args } => (ForeignFormat::Spring, "spring", args, None, None),
     };
     let user_path: Vec<String> = args.user_path.iter().flat_map(|path| path.split('.')).map(str::to_owned).collect();
+    // Without it everybody would become a guest, and nothing would say so.
+    if user_path.is_empty() && matches!(format, ForeignFormat::Connect | ForeignFormat::Tower) {
+        return Err(Failure::Usage(
+            "Say with --user-path where in a session the user's name is, such as passport.user.".to_owned(),
+        ));
+    }
     if user_path.iter().any(String::is_empty) {
         return Err(Failure::Usage("--user-path is names with a dot between them, such as passport.user.".to_owned()));
     }
@@ -114,7 +121,7 @@ pub(super) async fn run(global: &Global, command: ImportCommand) -> Result<(), F
     let import = Import {
         args,
         format,
-        options: DecodeOptions { user_path, cookie_secret, refuse_opaque: args.refuse_opaque },
+        options: DecodeOptions { user_path, cookie_secret },
         users_table,
         way: ImportWay { source, strict_idle: args.strict_idle, rehearse: args.dry_run },
         actor: actor(&operator),
@@ -205,7 +212,10 @@ impl Import<'_> {
         let mut users = BTreeSet::new();
         for (line, decoded) in taken {
             let user = match decoded.owner {
-                Owner::Guest => None,
+                Owner::Guest => {
+                    report.guest();
+                    None
+                }
                 Owner::Name(name) => Some(name),
                 Owner::Id(id) => match names.get(&id) {
                     Some(name) => Some(name.clone()),

@@ -17,6 +17,8 @@ use crate::store::{ForeignFacts, ForeignFormat, ForeignRow};
 
 /// Most bytes of a session's data, also unpacked: 16 times what this store keeps of one.
 const DATA: usize = 1 << 20;
+/// Latest instant that is believed, seconds since 1970: the end of the year 9998.
+const LATEST: i64 = 253_370_764_800;
 /// Deepest nesting that is read; deeper data would not be valid here either.
 const DEPTH: usize = 34;
 
@@ -27,8 +29,6 @@ pub struct DecodeOptions {
     pub user_path: Vec<String>,
     /// The secret that connect signed its cookies with: with it the whole cookie is the token, without it the bare session id.
     pub cookie_secret: Option<Vec<u8>>,
-    /// Leave out rows whose data cannot be read without running it, instead of taking them without it.
-    pub refuse_opaque: bool,
 }
 
 /// Whose session it is.
@@ -55,12 +55,6 @@ pub struct Decoded {
     pub remark: Option<Remark>,
 }
 
-/// What the application kept: as JSON, or in a form that only its own runtime may read.
-enum Data {
-    Read(Map<String, Value>),
-    Opaque(&'static str),
-}
-
 /// Reads row number `line`; the error says why it is left out.
 pub fn decode(line: u64, row: ForeignRow, format: ForeignFormat, options: &DecodeOptions) -> Result<Decoded, Remark> {
     let reject = |field: &str, reason: &str| Remark::new(line, field, reason);
@@ -79,26 +73,16 @@ pub fn decode(line: u64, row: ForeignRow, format: ForeignFormat, options: &Decod
         ForeignFormat::Connect => connect(row.text.as_deref().unwrap_or_default(), &mut facts),
         ForeignFormat::Django => django(row.text.as_deref().unwrap_or_default(), &mut facts),
         ForeignFormat::Tower => tower(row.data.as_deref().unwrap_or_default()),
-        ForeignFormat::Spring => Ok(Data::Opaque("Serialised Java objects are not read: reading them runs code of theirs.")),
+        // Serialised Java objects, which nothing but their own program can read: they were not even asked for.
+        ForeignFormat::Spring => Ok(Map::new()),
     }
     .map_err(|reason| reject("data", reason))?;
-    let (owner, data, mut remark) = match data {
-        Data::Read(data) => (owner(&data, format, options).map_err(|reason| reject("user", reason))?, data, None),
-        // Java's attributes are always opaque: a remark on every row would say nothing.
-        Data::Opaque(reason) if options.refuse_opaque => return Err(reject("data", reason)),
-        Data::Opaque(reason) => {
-            let remark = (format != ForeignFormat::Spring).then(|| reject("data", reason));
-            (Owner::Guest, Map::new(), remark)
-        }
-    };
     let owner = match row.principal {
-        Some(name) => Owner::Name(input::user_name(&name).map_err(|error| reject("user", &error.to_string()))?),
-        // What cannot be read may be anybody's: it is nobody's guest.
-        None if remark.is_some() => {
-            return Err(reject("data", "It cannot be read without running code, and so not whose session it is."));
-        }
-        None => owner,
-    };
+        Some(name) => input::user_name(&name).map(Owner::Name).map_err(|_| "Its principal is no user name."),
+        None => owner(&data, format, options),
+    }
+    .map_err(|reason| reject("user", reason))?;
+    let mut remark = None;
     // Nobody is logged out for what an application kept too much of.
     match input::attributes(&data) {
         Ok(()) => facts.attributes = data,
@@ -126,23 +110,24 @@ fn object(text: &[u8]) -> Result<Map<String, Value>, &'static str> {
 }
 
 /// `{"cookie": {"originalMaxAge": milliseconds, ...}, ...}`: what is not `cookie` is the application's.
-fn connect(text: &str, facts: &mut ForeignFacts) -> Result<Data, &'static str> {
+fn connect(text: &str, facts: &mut ForeignFacts) -> Result<Map<String, Value>, &'static str> {
     let mut data = object(text.as_bytes())?;
     let cookie = data.remove("cookie");
     let age = cookie.as_ref().and_then(|cookie| cookie["originalMaxAge"].as_i64()).filter(|age| (1..=MAX_AGE).contains(age));
     // Each touch moves the expiry to a cookie's age from now.
     facts.last_activity_at = age.and_then(|age| facts.expires_at?.checked_sub_signed(TimeDelta::milliseconds(age)));
-    Ok(Data::Read(data))
+    Ok(data)
 }
 
 /// Oldest cookie that says something about activity, milliseconds: browsers keep none for longer than 400 days.
 const MAX_AGE: i64 = 400 * 86_400_000;
 
 /// Django's `signing.dumps`: `[.]payload:instant:signature`, or before version 3.1 base64 of `digest:payload`.
-fn django(text: &str, facts: &mut ForeignFacts) -> Result<Data, &'static str> {
+fn django(text: &str, facts: &mut ForeignFacts) -> Result<Map<String, Value>, &'static str> {
     const MALFORMED: &str = "It is not what Django's signing writes.";
     let payload = if let Some((payload, saved)) = text.split_once(':').map(|(payload, rest)| (payload, rest.split(':').next())) {
-        facts.last_activity_at = saved.and_then(base_62).and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        facts.last_activity_at =
+            saved.and_then(base_62).filter(|at| *at <= LATEST).and_then(|at| DateTime::from_timestamp(at, 0));
         let (packed, payload) = payload.strip_prefix('.').map_or((false, payload), |payload| (true, payload));
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| MALFORMED)?;
         if packed { inflate(&payload)? } else { payload }
@@ -151,10 +136,11 @@ fn django(text: &str, facts: &mut ForeignFacts) -> Result<Data, &'static str> {
         let colon = bytes.iter().position(|byte| *byte == b':').ok_or(MALFORMED)?;
         bytes[colon + 1..].to_vec()
     };
+    // Reading a pickle runs what it says, and without reading it nobody knows whose session it is.
     if payload.first() == Some(&b'{') {
-        object(&payload).map(Data::Read)
+        object(&payload)
     } else {
-        Ok(Data::Opaque("It is a pickle, which is not read: reading one runs what it says."))
+        Err("It is a pickle, which is not read: reading one runs what it says.")
     }
 }
 
@@ -180,7 +166,7 @@ fn inflate(packed: &[u8]) -> Result<Vec<u8>, &'static str> {
 }
 
 /// tower-sessions' record as MessagePack, an array or a map of id, data and expiry.
-fn tower(mut bytes: &[u8]) -> Result<Data, &'static str> {
+fn tower(mut bytes: &[u8]) -> Result<Map<String, Value>, &'static str> {
     const MALFORMED: &str = "It is not what tower-sessions writes.";
     let record =
         rmpv::decode::read_value_with_max_depth(&mut bytes, DEPTH).map_err(|_| "It is no MessagePack, or nested too deep.")?;
@@ -190,7 +176,7 @@ fn tower(mut bytes: &[u8]) -> Result<Data, &'static str> {
         _ => None,
     };
     match data.and_then(plain) {
-        Some(Value::Object(data)) if bytes.is_empty() => Ok(Data::Read(data)),
+        Some(Value::Object(data)) if bytes.is_empty() => Ok(data),
         _ => Err(MALFORMED),
     }
 }

@@ -1,4 +1,4 @@
-//! Reading the session tables of others, a page at a time in the order of their keys. Nothing is written there.
+//! Reading the session tables of others, a page at a time out of one snapshot, in the order of their keys. Nothing is written there.
 
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 
 /// Rows of a page.
 const PAGE: i64 = 4000;
+/// Latest instant that is believed, milliseconds since 1970: the end of the year 9998.
+const LATEST: i64 = 253_370_764_800_000;
 
 /// Whose table it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +44,33 @@ impl ForeignFormat {
         }
     }
 
-    /// The columns of a page, in one shape for all.
-    const fn columns(self) -> &'static str {
+    /// The columns of a page, in one shape for all. Instants stay where every program can say them: infinity is for ever, what is
+    /// before 1970 is 1970, and nothing is after the year 9999.
+    fn columns(self) -> String {
+        let expiry = |column: &str| {
+            format!(
+                "case when t.{column} < 'infinity' then greatest(least(t.{column}::timestamptz, '9999-12-31 00:00Z'), 'epoch') end"
+            )
+        };
         match self {
-            Self::Connect => "t.sess::text as body, null::bytea as data, t.expire::timestamptz as expires_at, null::bigint as created, null::bigint as active, null::text as principal",
-            Self::Django => "t.session_data::text as body, null::bytea as data, t.expire_date::timestamptz as expires_at, null::bigint as created, null::bigint as active, null::text as principal",
-            Self::Tower => "null::text as body, t.data as data, t.expiry_date::timestamptz as expires_at, null::bigint as created, null::bigint as active, null::text as principal",
-            Self::Spring => "null::text as body, null::bytea as data,
-                             case when t.max_inactive_interval >= 0 then to_timestamp(t.expiry_time / 1000.0) end as expires_at,
-                             t.creation_time::bigint as created, t.last_access_time::bigint as active, t.principal_name::text as principal",
+            Self::Connect => columns("t.sess::text", "null::bytea", &expiry("expire"), None),
+            Self::Django => columns("t.session_data::text", "null::bytea", &expiry("expire_date"), None),
+            Self::Tower => columns("null::text", "t.data", &expiry("expiry_date"), None),
+            Self::Spring => columns(
+                "null::text",
+                "null::bytea",
+                "case when t.max_inactive_interval >= 0 then to_timestamp(greatest(least(t.expiry_time, 253370764800000), 0) / 1000.0) end",
+                Some(("t.creation_time::bigint", "t.last_access_time::bigint", "t.principal_name::text")),
+            ),
         }
     }
+}
+
+fn columns(text: &str, data: &str, expires_at: &str, rest: Option<(&str, &str, &str)>) -> String {
+    let (created, active, principal) = rest.unwrap_or(("null::bigint", "null::bigint", "null::text"));
+    format!(
+        "{text} as body, {data} as data, {expires_at} as expires_at, {created} as created, {active} as active, {principal} as principal"
+    )
 }
 
 /// A row of such a table. Debug prints nothing of its key, which is what a client presents.
@@ -83,9 +101,7 @@ impl std::fmt::Debug for ForeignRow {
 #[derive(Debug)]
 pub struct ForeignDatabase {
     connection: PgConnection,
-    format: ForeignFormat,
     table: String,
-    reached: Option<String>,
 }
 
 /// `schema.table` or `table`, quoted; `None` for anything but names.
@@ -127,7 +143,17 @@ impl ForeignDatabase {
                 "Give SCHEMA.TABLE.",
             )
         })?;
-        Ok(Self { connection, format, table, reached: None })
+        // A cursor, because keys are of any type and need no index; the snapshot stays as it is while others write.
+        let statements = format!(
+            "begin isolation level repeatable read read only;
+             set local statement_timeout = 0;
+             set local idle_in_transaction_session_timeout = 0;
+             declare foreign_rows no scroll cursor for select t.{key}::text as key, {columns} from {table} t order by t.{key}",
+            key = format.key(),
+            columns = format.columns(),
+        );
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut connection).await.map_err(source)?;
+        Ok(Self { connection, table })
     }
 
     /// How many rows there are.
@@ -139,18 +165,9 @@ impl ForeignDatabase {
 
     /// The next page; empty at the end.
     pub async fn page(&mut self) -> Result<Vec<ForeignRow>> {
-        let key = self.format.key();
-        let statement = format!(
-            "/* foreign_page */ select t.{key}::text as key, {} from {} t where $1::text is null or t.{key} > $1 order by t.{key} limit {PAGE}",
-            self.format.columns(),
-            self.table
-        );
-        let rows = sqlx::query(AssertSqlSafe(statement))
-            .bind(self.reached.as_deref())
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(source)?;
-        let millis = |at: Option<i64>| at.and_then(DateTime::from_timestamp_millis);
+        let statement = format!("/* foreign_page */ fetch forward {PAGE} from foreign_rows");
+        let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut self.connection).await.map_err(source)?;
+        let millis = |at: Option<i64>| at.filter(|at| (0..=LATEST).contains(at)).and_then(DateTime::from_timestamp_millis);
         let read = |row: &sqlx::postgres::PgRow| -> sqlx::Result<ForeignRow> {
             Ok(ForeignRow {
                 key: row.try_get("key")?,
@@ -162,11 +179,7 @@ impl ForeignDatabase {
                 principal: row.try_get("principal")?,
             })
         };
-        let rows = rows.iter().map(read).collect::<sqlx::Result<Vec<_>>>().map_err(source)?;
-        if let Some(last) = rows.last() {
-            self.reached = Some(last.key.clone());
-        }
-        Ok(rows)
+        rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(source)
     }
 
     /// Names of Django's users by their ids.

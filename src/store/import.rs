@@ -32,6 +32,9 @@ pub struct ImportSession {
     session: Value,
     /// Columns of `session_attributes`.
     place: Value,
+    /// OAuth tokens of a mobile one, as objects of their columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<Value>,
 }
 
 /// What another store says of a session; its instants may be unknown.
@@ -60,13 +63,21 @@ impl ImportSession {
                 "remember_me": false, "residue": false, "created_at": facts.created_at, "anchor_at": facts.last_activity_at,
             }),
             place: json!({ "attributes": facts.attributes }),
+            tokens: None,
             user,
         }
     }
 
     /// A session that an export of this store holds.
-    pub fn own(line: u64, user: Option<String>, oauth_entity: Option<String>, session: Value, place: Value) -> Self {
-        Self { line, user, oauth_entity, expires_at: None, session, place }
+    pub fn own(
+        line: u64,
+        user: Option<String>,
+        oauth_entity: Option<String>,
+        session: Value,
+        place: Value,
+        tokens: Value,
+    ) -> Self {
+        Self { line, user, oauth_entity, expires_at: None, session, place, tokens: Some(tokens) }
     }
 
     /// The lane it goes in: sessions of one user in one lane, so that no two wait for the same user's row.
@@ -240,15 +251,9 @@ impl Store {
         .await
     }
 
-    /// Imports OAuth tokens of mobile sessions, or the history, as objects of their columns; what is there stays.
+    /// Imports history, as objects of its columns; what is there stays.
     pub async fn import_history(&self, table: HistoryTable, batch: &[Value], actor: Actor<'_>) -> Result<u64> {
         let statement = match table {
-            HistoryTable::Tokens => {
-                "/* oauth_tokens_import */
-                insert into tenure.oauth_tokens
-                select r.* from jsonb_populate_recordset(null::tenure.oauth_tokens, $1) r join tenure.sessions s on s.id = r.session_id
-                    on conflict do nothing"
-            }
             HistoryTable::Ended => {
                 "/* ended_sessions_import */
                 insert into tenure.ended_sessions
@@ -294,8 +299,6 @@ impl Store {
 /// What an export of this store holds besides users, properties, client applications and sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryTable {
-    /// OAuth tokens of live sessions.
-    Tokens,
     /// Ended sessions.
     Ended,
     /// Events.

@@ -1,5 +1,6 @@
 //! The program as a shell sees it: stdout, stderr, exit codes.
 
+mod export;
 mod import;
 
 use std::ffi::{OsStr, OsString};

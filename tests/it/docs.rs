@@ -31,6 +31,7 @@ const DOCUMENTS: [&str; 11] = [
     "README.md",
     "docs/ARCHITECTURE.md",
     "docs/GUARANTEES.md",
+    "docs/MIGRATIONS.md",
     "docs/OPERATIONS.md",
     "docs/SECURITY.md",
     "docs/SEMANTICS.md",

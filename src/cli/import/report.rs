@@ -24,6 +24,8 @@ pub(super) struct Report {
     /// Whether every row was read.
     complete: bool,
     rows: u64,
+    /// Rows of sessions in which nobody had signed in: all of them where --user-path leads nowhere.
+    guests: u64,
     users_created: u64,
     outcomes: BTreeMap<String, u64>,
     /// Rows that were left out or taken in part.
@@ -51,6 +53,10 @@ impl Report {
 
     pub(super) fn users(&mut self, created: u64) {
         self.users_created += created;
+    }
+
+    pub(super) fn guest(&mut self) {
+        self.guests += 1;
     }
 
     pub(super) fn imported(&self) -> u64 {
@@ -97,6 +103,31 @@ impl Report {
         Ok(())
     }
 
+    /// The same for rows that are no sessions: their outcomes carry the name of their table.
+    pub(super) fn outcomes_of(&mut self, what: &str, outcomes: Vec<Outcome>) -> Result<(), Failure> {
+        for outcome in outcomes {
+            let reason = match outcome.word.as_str() {
+                "ignored" => "This store has no such property.",
+                "invalid" => "Its value does not fit this store's property.",
+                "duplicate" => "It stood on an earlier line.",
+                _ => "",
+            };
+            if !reason.is_empty() {
+                self.partly(Remark::new(outcome.line, "", reason))?;
+            }
+            *self.outcomes.entry(format!("{what}_{}", outcome.word)).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    pub(super) fn history(&mut self, written: u64, present: u64) {
+        for (word, rows) in [("history_imported", written), ("history_present", present)] {
+            if rows > 0 {
+                *self.outcomes.entry(word.to_owned()).or_default() += rows;
+            }
+        }
+    }
+
     /// Prints it. What was left out for its data or its user makes the exit code 7, a stop before the end 5.
     pub(super) fn finish(mut self, json: bool, dry_run: bool, complete: bool) -> Result<(), Failure> {
         (self.dry_run, self.complete) = (dry_run, complete);
@@ -109,7 +140,12 @@ impl Report {
             let words: Vec<String> =
                 self.outcomes.iter().map(|(word, rows)| format!("{rows} {}", word.replace('_', " "))).collect();
             let words = if words.is_empty() { "nothing to import".to_owned() } else { words.join(", ") };
-            line(&format!("{}{} rows read: {words}.", if dry_run { "Dry run. " } else { "" }, self.rows))?;
+            line(&format!(
+                "{}{} rows read, {} of guests: {words}.",
+                if dry_run { "Dry run. " } else { "" },
+                self.rows,
+                self.guests
+            ))?;
             for remark in &self.first_remarks {
                 let field = if remark.field.is_empty() { String::new() } else { format!(", {}", remark.field) };
                 note(&format!("Row {}{field}: {}", remark.line, remark.reason));

@@ -60,6 +60,7 @@ async fn sessions_of_connect_go_on_with_their_cookies() {
     assert_eq!(db.count("select count(*) from tenure.session_events where type = 'session_imported'").await, 0);
     let (code, report) = import(&db, &other, &args);
     assert_eq!((code, &report["outcomes"]), (7, &outcomes), "{report:#}");
+    assert_eq!(report["guests"], 2);
     assert_eq!((&report["rows"], &report["complete"], &report["remarks"]), (&json!(7), &json!(true), &json!(3)));
 
     let checked = check(&db, COOKIE).document();
@@ -77,18 +78,19 @@ async fn sessions_of_connect_go_on_with_their_cookies() {
 #[tokio::test]
 async fn the_source_is_never_on_the_command_line() {
     let db = database().await;
-    run(&db.url, &["import", "connect", NOWHERE]).failed(2, "named, not written down");
-    run(&db.url, &["import", "connect", "env:NOT_THERE"]).failed(3, "NOT_THERE");
-    run(&db.url, &["import", "connect", "/does/not/exist"]).failed(3, "cannot be read");
+    run(&db.url, &["import", "connect", NOWHERE, "--user-path", "user"]).failed(2, "named, not written down");
+    run(&db.url, &["import", "connect", "env:NOT_THERE", "--user-path", "user"]).failed(3, "NOT_THERE");
+    run(&db.url, &["import", "connect", "/does/not/exist", "--user-path", "user"]).failed(3, "cannot be read");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("url");
     std::fs::write(&file, NOWHERE).unwrap();
     let file = file.to_str().unwrap();
-    run(&db.url, &["import", "connect", file]).failed(3, "chmod 600");
+    run(&db.url, &["import", "connect", file, "--user-path", "user"]).failed(3, "chmod 600");
     std::process::Command::new("chmod").args(["600", file]).status().unwrap();
-    run(&db.url, &["import", "connect", file]).failed(6, "PostgreSQL");
-    run(&db.url, &["import", "connect", file, "--user-path", "a..b"]).failed(2, "--user-path");
-    run(&db.url, &["import", "connect", file, "--report", file]).failed(2, "exists");
+    run(&db.url, &["import", "connect", file, "--user-path", "user"]).failed(6, "PostgreSQL");
+    run(&db.url, &["import", "connect", file, "--user-path", "a..b"]).failed(2, "names with a dot");
+    run(&db.url, &["import", "connect", file]).failed(2, "Say with --user-path");
+    run(&db.url, &["import", "connect", file, "--user-path", "user", "--report", file]).failed(2, "exists");
 }
 
 #[tokio::test]
@@ -96,9 +98,82 @@ async fn case_86_one_import_at_a_time() {
     let db = database().await;
     let other = other(CONNECT).await;
     let claim = db.store.claim_import().await.unwrap();
-    let output = program(&db.url).args(["import", "connect", "env:OTHER"]).env("OTHER", &other).output().unwrap();
+    let output =
+        program(&db.url).args(["import", "connect", "env:OTHER", "--user-path", "user"]).env("OTHER", &other).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Another import is running"));
     claim.release().await;
-    assert_eq!(import(&db, &other, &["connect"]).1["complete"], true);
+    assert_eq!(import(&db, &other, &["connect", "--user-path", "user"]).1["complete"], true);
+}
+
+/// As Django 5.2 writes them: packed data of user 7, a pickle of theirs, and a form from before version 3.1.
+const DJANGO: &str = "
+    create table auth_user (id integer primary key, username varchar(150) not null);
+    insert into auth_user values (7, 'abel.tuter');
+    create table django_session (session_key varchar(40) primary key, session_data text not null, expire_date timestamptz not null);
+    insert into django_session
+    select key, data, now() + interval '14 days'
+      from (values ('packed0packed0packed0packed0pack', '.eJyrVopPLC3JiC8tTi2Kz0xRslIyV9JRyssvSQUyE4cJUKoFAE6rVbk:1xVSkH:Ql3XAMahgwxf7AWUCiYpXnKHzmOMs3MyXbf8Q58vVQU'),
+                   ('pickle0pickle0pickle0pickle0pick', 'gASVGAAAAAAAAAB9lIwNX2F1dGhfdXNlcl9pZJSMATeUcy4:1xVSkH:3eXTLYR1NOK-LNAk6nXqO_hpX8PcR1Ld9GyLCXwGiCM'),
+                   ('legacy0legacy0legacy0legacy0lega', encode('0123456789abcdef:{\"_auth_user_id\":\"7\"}', 'base64')),
+                   ('strange0strange0strange0strange0', encode('0123456789abcdef:{\"_auth_user_id\":\"8\"}', 'base64')),
+                   ('broken0broken0broken0broken0brok', '.eJyrVopPLC3JiC8tTi2Kz0xRslIyV9J:1xVSkH:Ql3XAMahgwxf7AWUCiYpXnKHzmOMs3MyXbf8Q58vVQU')) v (key, data);";
+
+#[tokio::test]
+async fn sessions_of_django_are_read_without_running_any() {
+    let db = database().await;
+    db.user("abel.tuter").await;
+    let other = other(DJANGO).await;
+    let (code, report) = import(&db, &other, &["django"]);
+    assert_eq!((code, &report["outcomes"]), (7, &json!({ "imported": 2, "rejected": 3 })), "{report:#}");
+    let reasons: Vec<_> =
+        report["first_remarks"].as_array().unwrap().iter().map(|remark| remark["reason"].as_str().unwrap()).collect();
+    for part in ["damaged", "pickle", "no user of its number"] {
+        assert!(reasons.iter().any(|reason| reason.contains(part)), "{part}: {reasons:?}");
+    }
+    for key in ["packed0packed0packed0packed0pack", "legacy0legacy0legacy0legacy0lega"] {
+        assert_eq!(check(&db, key).document()["session"]["user"], "abel.tuter");
+    }
+    assert_eq!(check(&db, "pickle0pickle0pickle0pickle0pick").code, 4);
+    assert_eq!(db.count("select count(*) from tenure.session_attributes where length(attributes ->> 'note') = 200").await, 1);
+}
+
+#[tokio::test]
+async fn sessions_of_tower_sessions_go_on() {
+    let db = database().await;
+    db.user("abel.tuter").await;
+    let other = other(
+        "create schema tower_sessions;
+         create table tower_sessions.session (id text primary key not null, data bytea not null, expiry_date timestamptz not null);
+         insert into tower_sessions.session values
+             ('AAECAwQFBgcICQoLDA0ODw', '\\x93c410000102030405060708090a0b0c0d0e0f82a475736572aa6162656c2e7475746572a4686974730799cd07eb2001020304000000', now() + interval '1 hour'),
+             ('AAECAwQFBgcICQoLDA0OEA', '\\x93c410000102030405060708090a0b0c0d0e', now() + interval '1 hour'),
+             ('AAECAwQFBgcICQoLDA0OEQ', decode(repeat('91', 5000), 'hex'), now() + interval '1 hour');",
+    )
+    .await;
+    let (code, report) = import(&db, &other, &["tower-sessions", "--user-path", "user"]);
+    assert_eq!((code, &report["outcomes"]), (7, &json!({ "imported": 1, "rejected": 2 })), "{report:#}");
+    assert_eq!(check(&db, "AAECAwQFBgcICQoLDA0ODw").document()["session"]["user"], "abel.tuter");
+    assert_eq!(db.count("select (attributes ->> 'hits')::int8 from tenure.session_attributes").await, 7);
+}
+
+#[tokio::test]
+async fn sessions_of_spring_go_on_without_their_objects() {
+    let db = database().await;
+    db.user("abel.tuter").await;
+    let other = other(
+        "create table spring_session (primary_id char(36) not null primary key, session_id char(36) not null unique, creation_time bigint not null,
+             last_access_time bigint not null, max_inactive_interval int not null, expiry_time bigint not null, principal_name varchar(100));
+         insert into spring_session
+         select id, id, (at - 3600) * 1000, (at - 60) * 1000, 1800, (at + 1740) * 1000, name
+           from (select extract(epoch from now())::bigint as at) now,
+                (values ('6f9619ff-8b86-d011-b42d-00c04fc964ff', 'abel.tuter'), ('6f9619ff-8b86-d011-b42d-00c04fc964fe', null)) v (id, name);",
+    )
+    .await;
+    let (code, report) = import(&db, &other, &["spring"]);
+    assert_eq!((code, &report["outcomes"], &report["guests"]), (0, &json!({ "imported": 2 }), &json!(1)), "{report:#}");
+    // The cookie is base64 of the id.
+    let checked = check(&db, "NmY5NjE5ZmYtOGI4Ni1kMDExLWI0MmQtMDBjMDRmYzk2NGZm").document();
+    assert_eq!(checked["session"]["user"], "abel.tuter");
+    assert_eq!(db.count("select count(*) from tenure.sessions where created_at < tenure.now() - interval '59 minutes'").await, 2);
 }
