@@ -1,4 +1,4 @@
-//! Reading what was written elsewhere: rows of foreign session tables, exports of this store. No I/O but that of a file. Nothing
+//! Reading what was written elsewhere: rows of foreign session tables, exports of ServiceNow and of this store. No I/O but that of a file. Nothing
 //! is believed: every length, depth and number has a bound, and what does not fit is said by line.
 //!
 //! It makes of what comes from outside what the store takes, like [`crate::input`], which judges each single value.
@@ -6,10 +6,14 @@
 mod backup;
 mod decode;
 mod file;
+mod records;
+mod servicenow;
 
 pub use backup::{Backup, BackupLine, BackupPlace, BackupSession, BackupToken, BackupWriter, Counts, Hash};
 pub use decode::{DecodeOptions, Decoded, Owner, decode};
 pub use file::{Opened, open};
+pub use records::{Record, each_record};
+pub use servicenow::{Converted, Table, convert};
 
 /// A line that is left out, or taken without some part of it, and why. It quotes no value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -38,4 +42,7 @@ pub enum ReadError {
     /// The file is not what it should be.
     #[error("{0}")]
     Data(String),
+    /// Whoever takes the records wants no more of them.
+    #[error("the import was stopped")]
+    Stopped,
 }

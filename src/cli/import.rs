@@ -1,6 +1,7 @@
 //! `tenure import ...`: moving in. What is there already is skipped, so an import that was stopped is begun again as it was.
 
 mod report;
+mod servicenow;
 mod source;
 mod tenure;
 
@@ -49,6 +50,8 @@ pub(super) enum ImportCommand {
         #[command(flatten)]
         args: ForeignArgs,
     },
+    /// A file that ServiceNow exported: users, properties or OAuth entities, as XML, CSV or JSON.
+    Servicenow(servicenow::ServicenowArgs),
     /// An export of this store: users, properties, client applications, sessions, and history if it holds any.
     Tenure(tenure::TenureArgs),
     /// Sessions of Spring Session JDBC, table `spring_session`; their attributes, serialised Java objects, stay behind.
@@ -104,6 +107,7 @@ pub(super) async fn run(global: &Global, command: ImportCommand) -> Result<(), F
         }
         ImportCommand::Django { args, users_table } => (ForeignFormat::Django, "django", args, Some(users_table.clone()), None),
         ImportCommand::TowerSessions { args } => (ForeignFormat::Tower, "tower-sessions", args, None, None),
+        ImportCommand::Servicenow(args) => return servicenow::run(global, args).await,
         ImportCommand::Tenure(args) => return tenure::run(global, args).await,
         ImportCommand::Spring { args } => (ForeignFormat::Spring, "spring", args, None, None),
     };

@@ -240,7 +240,7 @@ impl Backup {
         let scanned = scan(&self.path, |number, line| {
             take(number, parsed(number, line)).map_err(|error| {
                 stopped = Some(error);
-                ReadError::Data("It was stopped.".to_owned())
+                ReadError::Stopped
             })
         });
         if let Some(error) = stopped {

@@ -1,4 +1,4 @@
-//! Opening a file of lines: plain or gzip, UTF-8 with or without its mark, and never more in memory than a line may have.
+//! Opening a file of lines or records: plain or gzip, UTF-8 with or without its mark, and never more in memory than one of them may have.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,14 +10,14 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::ReadError;
 
-/// Longest line, bytes: a session has at most 64 KiB of attributes (77).
-const RECORD: u64 = 1 << 20;
+/// Longest line or record, bytes: a session has at most 64 KiB of attributes (77).
+pub(super) const RECORD: u64 = 1 << 20;
 /// How many times larger than the file its content may be (84): text of this kind reaches 30.
 const RATIO: u64 = 200;
 /// Content that is read whatever the ratio, bytes.
 const ALLOWANCE: u64 = 16 << 20;
 
-/// An opened file of lines.
+/// An opened file.
 pub struct Opened {
     reader: BufReader<Metered>,
     left: Arc<AtomicU64>,
@@ -49,7 +49,7 @@ pub fn open(path: &Path) -> Result<Opened, ReadError> {
 }
 
 /// What a failed read means.
-fn broken(error: &io::Error) -> ReadError {
+pub(super) fn broken(error: &io::Error) -> ReadError {
     ReadError::Data(match error.kind() {
         io::ErrorKind::UnexpectedEof => "The file is truncated.".to_owned(),
         io::ErrorKind::FileTooLarge => error.to_string(),
@@ -58,6 +58,11 @@ fn broken(error: &io::Error) -> ReadError {
 }
 
 impl Opened {
+    /// How much may still be read of this record: for readers that own the file and know where the next one begins.
+    pub(super) fn meter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.left)
+    }
+
     /// The next line without its end, into `line`; `false` at the end of the file. A last line without an end counts.
     pub fn line(&mut self, line: &mut Vec<u8>) -> Result<bool, ReadError> {
         self.left.store(RECORD, Ordering::Relaxed);
@@ -74,7 +79,23 @@ impl Opened {
     }
 }
 
-/// Refuses to read on when a line has no end.
+impl Read for Opened {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+impl BufRead for Opened {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.reader.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.reader.consume(amount);
+    }
+}
+
+/// Refuses to read on when a line or record has no end.
 struct Metered {
     inner: Box<dyn Read + Send>,
     left: Arc<AtomicU64>,
@@ -86,7 +107,7 @@ impl Read for Metered {
         if left == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                "A line is longer than 1 MiB. It is refused: no export holds one.",
+                "A line or record is longer than 1 MiB. It is refused: no export holds one.",
             ));
         }
         let read = self.inner.read(buffer)?;

@@ -2,6 +2,7 @@
 
 mod export;
 mod import;
+mod servicenow;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};

@@ -32,7 +32,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
 ];
 
 /// Libraries that belong to one room.
-const RESERVED: [(&str, &[&str]); 14] = [
+const RESERVED: [(&str, &[&str]); 16] = [
     ("sqlx", &["store"]),
     ("refinery", &["store"]),
     ("refinery_core", &["store"]),
@@ -45,6 +45,8 @@ const RESERVED: [(&str, &[&str]); 14] = [
     ("clap", &["cli", "main"]),
     ("reqwest", &["cli"]),
     // Forms of other stores are read in one place.
+    ("csv", &["import"]),
+    ("quick_xml", &["import"]),
     ("flate2", &["import"]),
     ("hmac", &["import"]),
     ("rmpv", &["import"]),

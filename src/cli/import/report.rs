@@ -120,6 +120,11 @@ impl Report {
         Ok(())
     }
 
+    /// A record of another table, or of something that was deleted.
+    pub(super) fn skipped(&mut self) {
+        *self.outcomes.entry("skipped".to_owned()).or_default() += 1;
+    }
+
     pub(super) fn history(&mut self, written: u64, present: u64) {
         for (word, rows) in [("history_imported", written), ("history_present", present)] {
             if rows > 0 {
@@ -157,7 +162,7 @@ impl Report {
                 ));
             }
         }
-        let refused = ["rejected", "unknown_user", "duplicate", "unknown_oauth_entity", "in_the_future"];
+        let refused = ["rejected", "properties_invalid", "properties_duplicate", "users_duplicate", "unknown_user", "duplicate", "unknown_oauth_entity", "in_the_future"];
         match (complete, refused.iter().any(|word| self.outcomes.contains_key(*word))) {
             (false, _) => Err(Failure::Answered(5)),
             (true, true) => Err(Failure::Answered(7)),

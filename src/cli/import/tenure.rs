@@ -36,6 +36,7 @@ impl From<ReadError> for Failure {
         match error {
             ReadError::Missing(text) => Self::Config(text),
             ReadError::Data(text) => Self::Data(text),
+            stopped @ ReadError::Stopped => Self::Data(stopped.to_string()),
         }
     }
 }
@@ -73,7 +74,7 @@ pub(super) async fn run(global: &Global, args: &TenureArgs) -> Result<(), Failur
     .await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Failure::Store(crate::Error::failed(error)))
 }
 
@@ -87,11 +88,8 @@ async fn import(
 ) -> Result<(), Failure> {
     let progress = ProgressBar::new(lines);
     let (sender, receiver) = mpsc::channel(BATCH);
-    let reader = blocking(move || {
-        backup.each(|number, line| {
-            sender.blocking_send((number, line)).map_err(|_| ReadError::Data("The import stopped before its end.".to_owned()))
-        })
-    });
+    let reader =
+        blocking(move || backup.each(|number, line| sender.blocking_send((number, line)).map_err(|_| ReadError::Stopped)));
     let (read, written) = tokio::join!(reader, write(receiver, manager, rehearse, actor, report, &progress));
     progress.finish_and_clear();
     // A writer that fails drops the channel, and then the reader fails as well: the cause is the writer's.
