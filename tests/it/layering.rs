@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 const ARROWS: [(&str, &[&str]); 16] = [
     ("main", &["cli", "error"]),
     // Doctor compares the database's clock with this machine's.
-    ("cli", &["server", "manager", "maintenance", "cluster", "store", "session", "clock", "input", "import", "embedded", "error"]),
+    (
+        "cli",
+        &["server", "manager", "maintenance", "cluster", "store", "session", "clock", "input", "import", "embedded", "error"],
+    ),
     ("server", &["manager", "maintenance", "cluster", "store", "session", "input", "error"]),
     ("manager", &["maintenance", "activity", "cluster", "cache", "store", "session", "clock", "input", "error"]),
     // The sweeper tells its node whether it has fallen behind; a node knows nothing of sweeping.

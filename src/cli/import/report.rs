@@ -162,7 +162,16 @@ impl Report {
                 ));
             }
         }
-        let refused = ["rejected", "properties_invalid", "properties_duplicate", "users_duplicate", "unknown_user", "duplicate", "unknown_oauth_entity", "in_the_future"];
+        let refused = [
+            "rejected",
+            "properties_invalid",
+            "properties_duplicate",
+            "users_duplicate",
+            "unknown_user",
+            "duplicate",
+            "unknown_oauth_entity",
+            "in_the_future",
+        ];
         match (complete, refused.iter().any(|word| self.outcomes.contains_key(*word))) {
             (false, _) => Err(Failure::Answered(5)),
             (true, true) => Err(Failure::Answered(7)),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tenure::store::{Actor, Store};
+use tenure::store::{Actor, Expect, Store};
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
@@ -158,7 +158,10 @@ async fn text(db: &Db, query: &str) -> String {
 /// A database with live sessions that stay so however long the rest takes to load.
 async fn crowded(sessions: u32, users: u32) -> Db {
     let db = Db::with(Clock::Real).await;
-    db.store.set_property("glide.ui.session_timeout", "240", false, Actor("operator")).await.unwrap();
+    db.store
+        .change_property("glide.ui.session_timeout", Some("240"), false, &Expect::default(), Actor("operator"))
+        .await
+        .unwrap();
     db.crowd(Crowd { sessions, users, oldest: 1_500, youngest: 1 }).await;
     db
 }
@@ -204,7 +207,10 @@ async fn look_ups_and_endings_go_on_while_months_are_dropped() {
         "select count(*) from tenure.ended_sessions where ended_at > '{since}' and (end_reason <> 'terminated' or ended_by = 'operator')"
     );
     let kept = db.count(&keep).await;
-    db.store.set_property("tenure.retention.ended_sessions_days", "30", false, Actor("operator")).await.unwrap();
+    db.store
+        .change_property("tenure.retention.ended_sessions_days", Some("30"), false, &Expect::default(), Actor("operator"))
+        .await
+        .unwrap();
 
     let (stop, begun) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(3)));
     let look_up = "select end_reason from tenure.ended_sessions where id = $1";
