@@ -7,6 +7,30 @@ create index ended_sessions_ended_at_idx on tenure.ended_sessions using brin (en
 -- What happened to users and properties is rare among the events of sessions.
 create index session_events_type_idx on tenure.session_events (type, user_name, id) where session_id is null;
 
+-- Reports over millions may be worked on by several processes.
+alter function tenure.now() parallel safe;
+alter function tenure.lease_interval() parallel safe;
+alter function tenure.uuid_v7_floor(timestamptz) parallel safe;
+alter function tenure.limits(tenure.sessions, tenure.policies) parallel safe;
+alter function tenure.heard(tenure.sessions, tenure.policies, timestamptz) parallel safe;
+alter function tenure.barred(tenure.sessions, tenure.users, tenure.policies) parallel safe;
+alter function tenure.shown_app_state(tenure.sessions, tenure.policies, timestamptz) parallel safe;
+
+-- tenure.live: as it was. The planner takes a bare "is null" of what it cannot estimate for one row in two hundred, and would look
+-- the rest of a million up one by one.
+create or replace view tenure.live as
+select s.id, s.token_hash, s.kind, s.user_id, s.user_epoch, s.device, s.remember_me, s.residue, s.created_at, s.anchor_at, s.due_at,
+       s.refresh_seconds, s.idle_limit_seconds, s.window_seconds, s.oauth_entity_id,
+       tenure.shown_app_state(s, p, (select tenure.now())) as app_state, s.app_state_at, s.node, u.name as user_name, o.name as oauth_entity,
+       l.idle_deadline_at, l.max_life_deadline_at, l.remember_me_deadline_at, l.residue_deadline_at, l.expires_at
+  from tenure.sessions s
+  join tenure.policies p            on p.kind = s.kind
+  left join tenure.users u          on u.id = s.user_id
+  left join tenure.oauth_entities o on o.id = s.oauth_entity_id
+ cross join lateral tenure.limits(s, p) l
+ where l.expires_at > (select tenure.now())
+   and case when tenure.barred(s, u, p) is null then true else false end;
+
 -- tenure.all_sessions: every session there is a row of. One that is over and not yet swept shows what a check would answer. When a
 -- user's state ended it, nobody wrote down the instant yet: until its last activity it was surely accepted.
 create view tenure.all_sessions as
@@ -72,7 +96,7 @@ comment on column tenure.all_sessions.user_name is 'User name, for an ended one 
 
 -- reporting.logged_in_at: an id tells the millisecond of its session's beginning, so the partitions of later months are not read.
 create function reporting.logged_in_at(at timestamptz) returns setof reporting.sessions
-    language sql stable
+    language sql stable parallel safe
     as $$
     select v.*
       from reporting.sessions v

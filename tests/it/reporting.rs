@@ -6,7 +6,7 @@ mod scale;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::support::{Clock, Db};
+use crate::support::{Clock, Crowd, Db};
 
 async fn lines(db: &Db, query: &str) -> Vec<String> {
     sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_all(db.pool()).await.unwrap()
@@ -21,6 +21,24 @@ async fn reporter(db: &Db) -> PgConnection {
 
 /// Every column of every view, and every function, as they were promised.
 const CONTRACT: &str = include_str!("reporting/contract.txt");
+
+#[tokio::test]
+async fn large_reports_may_be_worked_on_by_several_processes() {
+    let db = Db::with(Clock::Real).await;
+    db.crowd(Crowd { sessions: 2_000, users: 20, oldest: 1_500, youngest: 1 }).await;
+    let mut reporter = reporter(&db).await;
+    sqlx::raw_sql("set parallel_setup_cost = 0; set parallel_tuple_cost = 0; set min_parallel_table_scan_size = 0")
+        .execute(&mut reporter)
+        .await
+        .unwrap();
+    for from in ["reporting.live_sessions", "reporting.sessions", "reporting.logged_in_at(now())", "reporting.logged_in_users"] {
+        let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!("explain select count(*) from {from}")))
+            .fetch_all(&mut reporter)
+            .await
+            .unwrap();
+        assert!(plan.iter().any(|line| line.contains("Gather")), "{from}: {plan:#?}");
+    }
+}
 
 #[tokio::test]
 async fn views_keep_their_columns_their_types_and_their_order() {
