@@ -6,13 +6,13 @@ use sqlx::{AssertSqlSafe, Column, Connection, Executor, Row};
 /// What Grafana puts in place of its macros, for the last day and intervals of five minutes.
 fn expand(sql: &str) -> String {
     let mut sql = sql
-        .replace("$__timeFrom()", "'2001-01-01T00:00:00Z'")
+        .replace("$__timeFrom()", "'2026-03-01T00:00:00Z'")
         .replace("$__timeTo()", "'2099-01-01T00:00:00Z'")
         .replace("$__interval", "5m");
     for (head, render) in [
         (
             "$__timeFilter(",
-            (|column| format!("{column} BETWEEN '2001-01-01T00:00:00Z' AND '2099-01-01T00:00:00Z'")) as fn(&str) -> String,
+            (|column| format!("{column} BETWEEN '2026-03-01T00:00:00Z' AND '2099-01-01T00:00:00Z'")) as fn(&str) -> String,
         ),
         ("$__timeGroup(", |arguments| {
             let (column, interval) = arguments.split_once(',').expect("a column and an interval");

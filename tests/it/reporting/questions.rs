@@ -151,10 +151,29 @@ async fn the_answers_are_right_where_it_is_easy_to_be_wrong() {
         &["(abel.tuter,3,2,", "(beth.anglin,1,1,"],
     );
     begin_with(&answer(&db, "Who is being served right now?").await, &["(abel.tuter,user,"]);
+    db.sql(
+        "update tenure.sessions set created_at = created_at - interval '2 minutes', anchor_at = anchor_at - interval '2 minutes'
+             where kind = 'integration'",
+    )
+    .await;
+    db.manager.set_property("glide.integration.session_timeout", "1", true, ADMIN).await.unwrap();
+    let ended = answer(&db, "Did a change of a limit end sessions?").await;
+    assert!(ended[0].contains(",shop,glide.integration.session_timeout,,1,1)"), "{ended:#?}");
+    db.manager.unset_property("glide.integration.session_timeout", true, ADMIN).await.unwrap();
     let changes = answer(&db, "What was changed in the properties, and by whom?").await;
-    assert!(changes[0].contains(",glide.ui.session_timeout,,45,"), "{changes:#?}");
+    assert!(changes[2].contains(",glide.ui.session_timeout,,45,"), "{changes:#?}");
     let hours = answer(&db, "How many were logged in, hour by hour?").await;
     assert_eq!(hours.len(), 24, "{hours:#?}");
+    // Whoever began on the hour is there, and whoever ended on it is not, as at any instant.
+    let by_instant =
+        "select count(*) from reporting.logged_in_at(date_trunc('hour', now() - interval '3 hours')) where kind <> 'guest'";
+    db.sql(
+        "update tenure.ended_sessions set created_at = date_trunc('hour', created_at), ended_at = date_trunc('hour', ended_at)
+             where ended_at > now() - interval '1 day' and end_reason <> 'terminated'",
+    )
+    .await;
+    let hours = answer(&db, "How many were logged in, hour by hour?").await;
+    assert!(hours[20].ends_with(&format!(",{})", db.count(by_instant).await)), "{hours:#?}");
     let locked_out = answer(&db, "Who is locked out, and since when?").await;
     assert!(
         locked_out.len() == 1 && locked_out[0].starts_with("(bow.ruggeri,") && !locked_out[0].ends_with(",)"),
