@@ -144,6 +144,8 @@ impl Store {
                 ("idle_in_transaction_session_timeout", "5000"),
                 ("TimeZone", "UTC"),
                 ("search_path", "pg_catalog"),
+                // Statements judge rows again after waiting for their locks, which only this level lets them see.
+                ("default_transaction_isolation", "read committed"),
             ]);
         let primary = Arc::new(AtomicBool::new(false));
         let known_primary = Arc::clone(&primary);

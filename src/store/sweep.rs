@@ -128,57 +128,75 @@ impl Store {
     /// Makes next months' partitions, prunes the invalidation log below what every registered node has applied, and drops
     /// lapsed transactions, idempotency keys of a day ago, nodes that were fenced then, and history past its retention.
     pub async fn keep_house(&self) -> Result<()> {
-        sqlx::query!("/* make_partitions */ select tenure.make_partitions()").fetch_one(&self.pool).await?;
-        sqlx::query!(
-            "/* invalidation_prune */
-            delete from tenure.invalidations i
-             where i.xid < coalesce((select min(pg_snapshot_xmin(n.applied)::text::bigint)::text::xid8 from tenure.nodes n where not n.fenced),
-                                    pg_snapshot_xmin(pg_current_snapshot()))"
-        )
-        .execute(&self.pool)
-        .await?;
-        sqlx::query!(
-            "/* node_forget */
-            delete from tenure.nodes n where n.fenced and n.beat_at < (select tenure.now()) - interval '1 day'"
-        )
-        .execute(&self.pool)
-        .await?;
-        sqlx::query!(
-            "/* oauth_tokens_unseal */
-            update tenure.oauth_tokens t set sealed_successor = null
-             where t.sealed_successor is not null and t.used_at < (select tenure.now()) - interval '10 seconds'"
-        )
-        .execute(&self.pool)
-        .await?;
-        sqlx::query!(
-            // A minute longer than they count: a lapsed row may stand for a close that came before its opening was written.
-            "/* transaction_lapse */ delete from tenure.transactions t where t.started_at < (select tenure.now()) - interval '11 minutes'"
-        )
-        .execute(&self.pool)
-        .await?;
-        sqlx::query!(
-            "/* idempotency_prune */
-            delete from tenure.idempotency_keys k
-             where (k.api_key_id, k.key_hash) in (select o.api_key_id, o.key_hash from tenure.idempotency_keys o
-                                                   where o.created_at <= (select tenure.now()) - interval '24 hours'
-                                                   order by o.created_at limit 100000)"
-        )
-        .execute(&self.pool)
-        .await?;
-        self.retire_history().await?;
-        Ok(())
+        // Each step by itself: who waits for one of them shall not keep the others from being taken.
+        let done = [
+            sqlx::query!("/* make_partitions */ select tenure.make_partitions()").fetch_one(&self.pool).await.map(drop),
+            sqlx::query!(
+                "/* invalidation_prune */
+                delete from tenure.invalidations i
+                 where i.xid < coalesce((select min(pg_snapshot_xmin(n.applied)::text::bigint)::text::xid8 from tenure.nodes n where not n.fenced),
+                                        pg_snapshot_xmin(pg_current_snapshot()))"
+            )
+            .execute(&self.pool)
+            .await
+            .map(drop),
+            sqlx::query!(
+                "/* node_forget */
+                delete from tenure.nodes n where n.fenced and n.beat_at < (select tenure.now()) - interval '1 day'"
+            )
+            .execute(&self.pool)
+            .await
+            .map(drop),
+            sqlx::query!(
+                "/* oauth_tokens_unseal */
+                update tenure.oauth_tokens t set sealed_successor = null
+                 where t.sealed_successor is not null and t.used_at < (select tenure.now()) - interval '10 seconds'"
+            )
+            .execute(&self.pool)
+            .await
+            .map(drop),
+            sqlx::query!(
+                // A minute longer than they count: a lapsed row may stand for a close that came before its opening was written.
+                "/* transaction_lapse */ delete from tenure.transactions t where t.started_at < (select tenure.now()) - interval '11 minutes'"
+            )
+            .execute(&self.pool)
+            .await
+            .map(drop),
+            sqlx::query!(
+                "/* idempotency_prune */
+                delete from tenure.idempotency_keys k
+                 where (k.api_key_id, k.key_hash) in (select o.api_key_id, o.key_hash from tenure.idempotency_keys o
+                                                       where o.created_at <= (select tenure.now()) - interval '24 hours'
+                                                       order by o.created_at limit 100000)"
+            )
+            .execute(&self.pool)
+            .await
+            .map(drop),
+        ];
+        let retired = self.retire_history().await;
+        done.into_iter().collect::<std::result::Result<(), sqlx::Error>>()?;
+        retired.map(drop)
     }
 
-    /// Drops a month each of ended sessions and events that is past its retention, if there is one (X4).
+    /// Drops a month each of ended sessions and events that is past its retention, if there is one, and removes what is past
+    /// it in the default partitions (X4).
     pub async fn retire_history(&self) -> Result<Retired> {
-        Ok(sqlx::query_as!(
-            Retired,
+        let months = sqlx::query_scalar!(
             r#"/* history_retire */
             with context as materialized (select tenure.act_as('tenure', $1) as set)
-            select h.months as "months!", h.removed as "removed!" from context cross join lateral tenure.retire_history() h where context.set"#,
+            select tenure.retire_history() as "months!" from context where context.set"#,
             self.node
         )
         .fetch_one(&self.pool)
-        .await?)
+        .await?;
+        let removed = sqlx::query_scalar!(
+            r#"/* history_leftovers */
+            with context as materialized (select tenure.act_as('tenure', $1) as set)
+            select tenure.retire_leftovers() as "removed!" from context where context.set"#,
+            self.node
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Retired { months, removed })
     }
 }

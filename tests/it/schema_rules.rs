@@ -160,7 +160,11 @@ const SUMS: &[(&str, usize, &str)] = &[
         9,
         "tenure.limits again (6); when an idempotency key is forgotten; lifespans of tokens (2)",
     ),
-    ("migrations/V14__history.sql", 2, "the millisecond of an id; how far back history is kept"),
+    (
+        "migrations/V14__history.sql",
+        4,
+        "the millisecond of an id; how far back history is kept; bounds of monthly partitions (2)",
+    ),
     ("src/session/limits.rs", 1, "the twin of tenure.limits, and the prompt before its idle deadline"),
     ("src/session/mark.rs", 1, "the twin of tenure.counted_anchor: how far refreshes move an anchor"),
     ("src/cache.rs", 1, "how close to a deadline memory may judge"),

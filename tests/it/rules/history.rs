@@ -201,6 +201,10 @@ async fn what_the_users_state_ended_counts_until_its_last_activity() {
     let row = "select concat_ws(',', state, end_reason, ended_by) from reporting.sessions";
     assert_eq!(text(&db, row).await, "ended,locked_out,tenure");
     assert_eq!(db.count("select count(*) from reporting.live_sessions").await, 0);
+    // Its deadline, which nobody swept yet, says more than that.
+    at(&db, "09:40").await;
+    assert_eq!(text(&db, row).await, "ended,idle,tenure");
+    assert_eq!(logged_in(&db, "09:06").await, [session.session.id]);
 }
 
 #[tokio::test]

@@ -165,6 +165,56 @@ async fn rule_x4_whoever_is_in_the_way_is_let_pass_and_a_second_node_does_nothin
 }
 
 #[tokio::test]
+async fn rule_x4_a_reader_keeps_nobody_from_house_keeping() {
+    let db = in_june().await;
+    db.sql("drop table tenure.session_events_2027_08").await;
+    set(&db, ENDED, "1").await;
+    let mut reader = db.connection().await;
+    sqlx::raw_sql("begin; select count(*) from tenure.session_events").execute(&mut reader).await.unwrap();
+    day(&db, "2027-07-10").await;
+    db.store.keep_house().await.unwrap();
+    let (made, waits): (Vec<_>, Vec<_>) = months(&db).await.into_iter().partition(|name| name.starts_with("ended_sessions"));
+    assert_eq!(
+        made,
+        ["ended_sessions_2027_07", "ended_sessions_2027_08", "ended_sessions_2027_09"],
+        "June is past its retention"
+    );
+    assert_eq!(waits, ["session_events_2027_06", "session_events_2027_07"], "the reader is in the way of these");
+    sqlx::raw_sql("rollback").execute(&mut reader).await.unwrap();
+    db.store.keep_house().await.unwrap();
+    assert_eq!(months(&db).await.len(), 3 + 4);
+}
+
+#[tokio::test]
+async fn rule_x4_what_depends_on_a_month_keeps_that_month_only() {
+    let db = in_june().await;
+    db.sql("create view public.mine as select id from tenure.ended_sessions_2027_06").await;
+    set(&db, ENDED, "1").await;
+    day(&db, "2027-08-10").await;
+    assert_eq!(retire(&db).await, (1, 0));
+    assert!(!months(&db).await.contains(&"ended_sessions_2027_07".to_owned()));
+    db.sql("drop view public.mine").await;
+    assert_eq!(retire(&db).await, (1, 0));
+}
+
+#[tokio::test]
+async fn rule_x4_nothing_is_dropped_by_an_older_snapshot() {
+    let db = in_june().await;
+    set(&db, ENDED, "1").await;
+    day(&db, "2027-07-10").await;
+    for level in ["repeatable read", "serializable"] {
+        let mut client = db.connection().await;
+        sqlx::raw_sql(AssertSqlSafe(format!("begin isolation level {level}"))).execute(&mut client).await.unwrap();
+        let refusal = sqlx::raw_sql("select tenure.retire_history()").execute(&mut client).await.unwrap_err();
+        assert_eq!(refusal.as_database_error().unwrap().constraint(), Some("isolation_level"), "{level}");
+    }
+    // Nodes say what they need, whatever the database was told.
+    db.sql("do $$ begin execute format('alter database %I set default_transaction_isolation = serializable', current_database()); end $$").await;
+    let store = db.store_of(2).await;
+    assert_eq!(store.retire_history().await.unwrap().months, 1);
+}
+
+#[tokio::test]
 async fn rule_x4_rows_without_a_month_go_in_batches() {
     let db = in_june().await;
     db.sql("insert into tenure.ended_sessions (id, token_hash, kind, remember_me, residue, created_at, anchor_at, ended_at, end_reason, ended_by)
