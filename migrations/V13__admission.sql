@@ -5,7 +5,8 @@ create function tenure.utc_instant(p_text text) returns timestamptz
     language plpgsql stable
     as $$
 begin
-    return case when p_text ~ '^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$' then p_text::timestamptz end;
+    -- PostgreSQL takes 24:00:00 and a sixtieth second too, and makes another instant of them.
+    return case when p_text ~ '^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?Z$' then p_text::timestamptz end;
 exception
     when datetime_field_overflow or invalid_datetime_format then
         return null;
