@@ -335,15 +335,17 @@ create function tenure.make_room(p_user tenure.users, p_kind text, p_guest_id uu
     language plpgsql
     as $$
 declare
+    -- As many as end well within the time a sign-in has.
+    c_most    constant int := 5000;
     v_policy  tenure.policies;
-    v_now     timestamptz;
-    v_locked  uuid[] := '{}';
+    v_now     timestamptz := tenure.now();
     v_live    bigint;
+    v_picked  uuid[];
+    v_rest    uuid[];
     v_over    uuid[];
     v_causes  text[];
     v_ats     timestamptz[];
     v_surplus uuid[];
-    v_ended   bigint := 0;
 begin
     select * into v_policy from tenure.policies p where p.kind = p_kind;
     if v_policy.max_sessions is null then
@@ -354,49 +356,60 @@ begin
         perform tenure.refuse(409, 'isolation_level', 'Sign-ins under a limit of concurrent sessions are counted at READ COMMITTED only.',
                               'Begin the transaction at READ COMMITTED.');
     end if;
-    loop
-        v_now := tenure.now();
-        -- make_room_pick
-        with held as materialized (
-            select s.id, s.created_at, s.anchor_at, least(l.expires_at, v_now) as at,
+    -- make_room_pick
+    with held as materialized (
+        select s.id, s.created_at, s.anchor_at, l.expires_at > v_now and tenure.barred(s, p_user, v_policy) is null as live
+          from tenure.sessions s
+         cross join lateral tenure.limits(s, v_policy) l
+         where s.user_id = p_user.id
+           and s.kind = p_kind
+    ), ranked as (
+        select h.id, count(*) over () as live,
+               row_number() over (order by case v_policy.at_max_sessions when 'end_idlest' then h.anchor_at else h.created_at end,
+                                           h.created_at, h.id) as place
+          from held h
+         where h.live
+    )
+    select (select count(*) from ranked),
+           array(select r.id from ranked r where r.place <= r.live - v_policy.max_sessions + 1),
+           array(select h.id from held h where not h.live limit c_most)
+      into v_live, v_picked, v_rest;
+    if cardinality(v_picked) > 0 and v_policy.at_max_sessions = 'reject' then
+        perform tenure.refuse(409, 'session_limit_reached',
+                              format('The user has %s live sessions of kind %s, and may have %s at once.', v_live, p_kind, v_policy.max_sessions),
+                              'Sign out of one of them, or have one ended, and sign in again.');
+    elsif cardinality(v_picked) > c_most then
+        perform tenure.refuse(409, 'session_limit_reached',
+                              format('The user has %s live sessions of kind %s, and may have %s at once; a sign-in ends %s at most.',
+                                     v_live, p_kind, v_policy.max_sessions, c_most),
+                              'An administrator has to end some of them, with tenure sessions terminate, or to raise the limit.');
+    elsif cardinality(v_picked || v_rest) = 0 then
+        return 0;
+    end if;
+    -- All locks at once, in one order with every other statement. Those that have ended meanwhile leave more room than is needed;
+    -- a check under way may have moved an anchor: what was on record when it was counted decides.
+    perform from tenure.sessions s where s.id = any (v_picked || v_rest || p_guest_id) order by s.id for update;
+    v_now := tenure.now();
+    -- make_room_judge
+    select array_agg(d.id    order by d.id) filter (where d.cause is not null),
+           array_agg(d.cause order by d.id) filter (where d.cause is not null),
+           array_agg(d.at    order by d.id) filter (where d.cause is not null),
+           array_agg(d.id    order by d.id) filter (where d.cause is null)
+      into v_over, v_causes, v_ats, v_surplus
+      from (select s.id, least(l.expires_at, v_now) as at,
                    coalesce(case when l.expires_at <= v_now then l.reason end, tenure.barred(s, p_user, v_policy)) as cause
               from tenure.sessions s
              cross join lateral tenure.limits(s, v_policy) l
-             where s.user_id = p_user.id
-               and s.kind = p_kind
-        ), ranked as (
-            select h.id, count(*) over () as live,
-                   row_number() over (order by case v_policy.at_max_sessions when 'end_idlest' then h.anchor_at else h.created_at end,
-                                               h.created_at, h.id) as place
-              from held h
-             where h.cause is null
-        )
-        select (select count(*) from ranked),
-               (select array_agg(h.id    order by h.id) from held h where h.cause is not null),
-               (select array_agg(h.cause order by h.id) from held h where h.cause is not null),
-               (select array_agg(h.at    order by h.id) from held h where h.cause is not null),
-               (select array_agg(r.id    order by r.id) from ranked r where r.place <= r.live - v_policy.max_sessions + 1)
-          into v_live, v_over, v_causes, v_ats, v_surplus;
-        if v_surplus is not null and v_policy.at_max_sessions = 'reject' then
-            perform tenure.refuse(409, 'session_limit_reached',
-                                  format('The user has %s live sessions of kind %s, and may have %s at once.', v_live, p_kind, v_policy.max_sessions),
-                                  'Sign out of one of them, or have one ended, and sign in again.');
-        end if;
-        -- Judged again once everything that is to end is locked, in one order with every other statement: a check under way may
-        -- have moved an anchor.
-        exit when coalesce(v_over || v_surplus, v_over, v_surplus, '{}') <@ v_locked;
-        v_locked := v_locked || coalesce(v_over || v_surplus, v_over, v_surplus);
-        perform from tenure.sessions s where s.id = any (v_locked || p_guest_id) order by s.id for update;
-    end loop;
+             where s.id = any (v_picked || v_rest)) d;
     if v_over is not null then
         perform tenure.end_sessions(v_over, v_causes, v_ats, 'tenure');
     end if;
-    if v_surplus is not null then
-        v_ended := tenure.end_sessions(v_surplus, array_fill('concurrent_limit'::text, array[cardinality(v_surplus)]),
-                                       array_fill(v_now, array[cardinality(v_surplus)]), tenure.actor());
-        perform tenure.invalidate('s', v_surplus::text[]);
+    if v_surplus is null then
+        return 0;
     end if;
-    return v_ended;
+    perform tenure.invalidate('s', v_surplus::text[]);
+    return tenure.end_sessions(v_surplus, array_fill('concurrent_limit'::text, array[cardinality(v_surplus)]),
+                               array_fill(v_now, array[cardinality(v_surplus)]), tenure.actor());
 end
 $$;
 comment on function tenure.make_room(tenure.users, text, uuid) is

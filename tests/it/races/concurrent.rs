@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sqlx::{Connection, PgConnection};
+use chrono::TimeDelta;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tenure::input::CreateSession;
 use tenure::store::{Actor, Expect, NewSession, Store, UserPatch};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
+use super::{pid, until_waiting};
 use crate::support::{Clock, Db, rounds};
 
 const CLIENTS: usize = 64;
@@ -142,6 +144,43 @@ async fn rule_x5_without_the_lock_of_the_user_more_get_in() {
         }
         assert!(most > LIMIT, "{policy}: the crowd cannot fail");
     }
+}
+
+/// A sign-in locks what it is to end once and in order: a check that moves an anchor meanwhile does not make it lock another session
+/// while it holds one, which whoever ends both would meet as a deadlock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_x5_a_sign_in_locks_what_it_ends_in_one_order() {
+    let db = Db::new().await;
+    db.user("abel.tuter").await;
+    db.sql("insert into tenure.properties (name, value) values ('tenure.user.max_sessions', '2')").await;
+    let first = db.store.create(&sign_in("abel.tuter"), Actor("race")).await.unwrap().id;
+    db.advance(TimeDelta::minutes(1)).await;
+    let second = db.store.create(&sign_in("abel.tuter"), Actor("race")).await.unwrap().id;
+    db.advance(TimeDelta::minutes(1)).await;
+    db.sql(&format!("update tenure.sessions set anchor_at = tenure.now() where id = '{first}'")).await;
+
+    let run = |statement: String| {
+        let url = db.url.clone();
+        async move {
+            let mut connection = PgConnection::connect(&url).await.unwrap();
+            let pid = pid(&mut connection).await;
+            (pid, tokio::spawn(async move { sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.map(drop) }))
+        }
+    };
+    let (mut checking, mut watcher) = (db.connection().await, db.connection().await);
+    let check = format!("begin; update tenure.sessions set anchor_at = tenure.now() where id = '{second}'");
+    sqlx::raw_sql(AssertSqlSafe(check)).execute(&mut checking).await.unwrap();
+    let statement = "select tenure.sign_in('user', 'abel.tuter', sha256('x'), null, 'desktop', null, null, null, null, false, null, null, '{}')";
+    let (signer, signing_in) = run(statement.to_owned()).await;
+    until_waiting(&mut watcher, signer).await;
+    let (locker, locking) = run("select from tenure.sessions order by id for update".to_owned()).await;
+    until_waiting(&mut watcher, locker).await;
+    sqlx::raw_sql("commit").execute(&mut checking).await.unwrap();
+    signing_in.await.unwrap().unwrap();
+    locking.await.unwrap().unwrap();
+    let ended = format!("select count(*) from tenure.ended_sessions where id = '{second}' and end_reason = 'concurrent_limit'");
+    assert_eq!(db.count(&ended).await, 1, "what was idlest when it was counted");
+    assert_eq!(db.count("select count(*) from tenure.live").await, 2);
 }
 
 /// X3: a maintenance that begins at once leaves no session of a sign-in under way.

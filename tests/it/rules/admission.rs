@@ -3,6 +3,7 @@
 use tenure::session::Activity;
 
 use super::*;
+use crate::support::Crowd;
 
 const MOST: &str = "tenure.user.max_sessions";
 const AT_MOST: &str = "tenure.user.at_max_sessions";
@@ -106,6 +107,23 @@ async fn rule_x5_a_lowered_limit_applies_at_the_next_sign_in() {
     set(&db, MOST, "0").await;
     create(&db, user()).await;
     assert_eq!(live(&db).await, 4, "0 is off");
+}
+
+/// However many there are: a sign-in ends so many that it is done in time, or says who can help.
+#[tokio::test]
+async fn rule_x5_a_sign_in_ends_five_thousand_at_most() {
+    let db = Db::new().await;
+    set(&db, MOST, "1000").await;
+    db.crowd(Crowd { sessions: 6_001, users: 1, oldest: 600, youngest: 60 }).await;
+    let new = || CreateSession { user: Some("u1".into()), ..user() };
+    let refusal = refusal(try_create(&db, new()).await);
+    assert_eq!((refusal.status, &*refusal.code), (409, "session_limit_reached"));
+    assert!(refusal.message.contains("has 6001 live sessions") && refusal.message.contains("ends 5000 at most"), "{refusal:?}");
+    assert!(refusal.advice.contains("tenure sessions terminate"), "{refusal:?}");
+    assert_eq!(live(&db).await, 6_001, "none of them ended");
+    db.sql("select tenure.terminate(id) from (select id from tenure.sessions order by id limit 2) s").await;
+    assert_eq!(create(&db, new()).await.ended, Some(5_000));
+    assert_eq!(live(&db).await, 1_000);
 }
 
 #[tokio::test]
