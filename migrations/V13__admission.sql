@@ -53,29 +53,67 @@ create or replace function tenure.property_problem(p_name text, p_value text) re
      where c.name = p_name
     $$;
 
--- tenure.properties_check: as in V7, and a maintenance that should have begun begins now.
+-- tenure.accepted_value: the value a property takes when it is set: refuses what does not fit, and a maintenance that should have
+-- begun begins now. One that has begun since that instant stays: whoever asks twice ends nothing that began in between.
+create function tenure.accepted_value(p_name text, p_value text) returns text
+    language plpgsql
+    as $$
+declare
+    v_now     timestamptz := tenure.now();
+    v_problem text;
+    v_begun   text;
+begin
+    perform from tenure.property_catalogue c where c.name = p_name;
+    if not found then
+        perform tenure.refuse(404, 'unknown_property', format('There is no property %L.', left(p_name, 128)),
+                              'List the properties to see their names.');
+    end if;
+    v_problem := tenure.property_problem(p_name, p_value);
+    if v_problem is not null then
+        perform tenure.refuse(422, 'invalid_value', v_problem, 'The catalogue of properties lists each with its range.');
+    end if;
+    if p_name = 'tenure.maintenance_at' and tenure.utc_instant(p_value) <= v_now then
+        select o.value into v_begun
+          from tenure.properties o
+         where o.name = p_name and tenure.utc_instant(o.value) between tenure.utc_instant(p_value) and v_now;
+        return coalesce(v_begun, to_char(v_now at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
+    end if;
+    return p_value;
+end
+$$;
+comment on function tenure.accepted_value(text, text) is
+    'The value that setting a property leaves: the given one, or now for a maintenance in the past; refuses unknown names and values that do not fit.';
+
+-- tenure.close_admission: waits for the sign-ins under way, and from the moment it waits until this transaction ends none begins:
+-- they are refused rather than queued, and so they wait for nothing while they hold what somebody else may need.
+create function tenure.close_admission() returns void
+    language plpgsql set lock_timeout = '2s'
+    as $$
+begin
+    perform pg_advisory_xact_lock(hashtextextended('tenure.maintenance', 0));
+exception
+    when lock_not_available then
+        perform tenure.refuse(503, 'sign_ins_under_way', 'Maintenance waited two seconds for a sign-in under way. Nothing was changed.',
+                              'Ask again; if it stays so, end the transaction that holds the advisory lock (pg_locks).');
+end
+$$;
+comment on function tenure.close_admission() is
+    'Lets no sign-in begin before the end of this transaction, once those under way are done; refused when that takes more than two seconds.';
+
+-- tenure.properties_check: as in V7, by tenure.accepted_value. A new maintenance comes after every sign-in under way: a session that one
+-- of them began later than an instant ahead would outlive it. So the instant is compared with the clock once they are done.
 create or replace function tenure.properties_check() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$
 declare
-    v_problem text;
+    v_value text := tenure.accepted_value(new.name, new.value);
 begin
-    perform from tenure.property_catalogue c where c.name = new.name;
-    if not found then
-        perform tenure.refuse(404, 'unknown_property', format('There is no property %L.', left(new.name, 128)),
-                              'List the properties to see their names.');
+    if new.name = 'tenure.maintenance_at'
+       and not exists (select from tenure.properties o where o.name = new.name and o.value = v_value) then
+        perform tenure.close_admission();
+        v_value := tenure.accepted_value(new.name, new.value);
     end if;
-    v_problem := tenure.property_problem(new.name, new.value);
-    if v_problem is not null then
-        perform tenure.refuse(422, 'invalid_value', v_problem, 'The catalogue of properties lists each with its range.');
-    end if;
-    -- Sessions begun between an instant in the past and now would outlive a maintenance that is to end them: it begins now, after
-    -- every sign-in under way. Repeating what is set already changes nothing.
-    if new.name = 'tenure.maintenance_at' and tenure.utc_instant(new.value) <= tenure.now()
-       and not exists (select from tenure.properties o where o.name = new.name and o.value = new.value) then
-        perform pg_advisory_xact_lock(hashtextextended('tenure.maintenance', 0));
-        new.value := to_char(tenure.now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-    end if;
+    new.value      := v_value;
     new.updated_at := tenure.now();
     return new;
 end
@@ -415,6 +453,40 @@ $$;
 comment on function tenure.make_room(tenure.users, text, uuid) is
     'Ends as many live sessions of a user and kind as a sign-in needs to stay within their limit, or refuses it; how many it ended. Only sign_in calls it.';
 
+-- tenure.refuse_in_maintenance: refuses a sign-in while maintenance is set, but for administrators.
+create function tenure.refuse_in_maintenance(p_kind text, p_roles text[]) returns void
+    language plpgsql
+    as $$
+declare
+    v_at timestamptz;
+begin
+    select p.maintenance_at into v_at from tenure.policies p where p.kind = p_kind;
+    if v_at is not null and not coalesce('admin' = any (p_roles), false) then
+        perform tenure.refuse(503, 'maintenance',
+                              format('Nobody can sign in: maintenance %s at %s.', case when v_at > tenure.now() then 'begins' else 'began' end,
+                                     to_char(v_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
+                              'Sign in when it is over. Users with role admin can sign in.');
+    end if;
+end
+$$;
+comment on function tenure.refuse_in_maintenance(text, text[]) is 'Refuses who signs in during maintenance without role admin.';
+
+-- tenure.enter_admission: false while a maintenance is being set; true: none can be before this transaction ends, and tenure.policies
+-- says whether there is one. It waits for nobody at READ COMMITTED. Above, a snapshot could be older than the maintenance:
+-- this lock then fails to serialize instead of missing it.
+create function tenure.enter_admission(p_kind text) returns boolean
+    language plpgsql
+    as $$
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        perform from tenure.policies p where p.kind = p_kind for share;
+    end if;
+    return pg_try_advisory_xact_lock_shared(hashtextextended('tenure.maintenance', 0));
+end
+$$;
+comment on function tenure.enter_admission(text) is
+    'Keeps maintenance from being set until this transaction ends; false when somebody is setting it now.';
+
 -- tenure.sign_in: as in V10, with maintenance and the limit of concurrent sessions. The user row is locked before anything is counted,
 -- in a statement of its own: one statement would count what its snapshot showed before it waited.
 drop function tenure.sign_in(text, text, bytea, boolean, text, int, int, uuid, bytea, boolean, inet, text, jsonb, text, bytea, bytea);
@@ -430,12 +502,8 @@ declare
     v_entity  tenure.oauth_entities;
     v_session tenure.sessions;
     v_guest   jsonb;
-    v_maintenance_at timestamptz;
     v_attributes jsonb := p_attributes;
 begin
-    -- sign_in_admission: a maintenance that begins at once waits here for the sign-ins under way, and they for it. Before the
-    -- user row: who holds that never waits here.
-    perform pg_advisory_xact_lock_shared(hashtextextended('tenure.maintenance', 0));
     if p_kind in ('user', 'integration', 'mobile') then
         -- sign_in_lock_user
         select * into v_user from tenure.users u
@@ -450,13 +518,7 @@ begin
         end if;
     end if;
 
-    select p.maintenance_at into v_maintenance_at from tenure.policies p where p.kind = p_kind;
-    if v_maintenance_at is not null and not coalesce('admin' = any (v_user.roles), false) then
-        perform tenure.refuse(503, 'maintenance',
-                              format('Nobody can sign in: maintenance %s at %s.', case when v_maintenance_at > tenure.now() then 'begins' else 'began' end,
-                                     to_char(v_maintenance_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')),
-                              'Sign in when it is over. Users with role admin can sign in.');
-    end if;
+    perform tenure.refuse_in_maintenance(p_kind, v_user.roles);                                  -- X3
 
     if p_kind = 'mobile' then
         select * into v_entity from tenure.oauth_entities e where e.name = p_oauth_entity for key share;
@@ -478,6 +540,14 @@ begin
         end if;
     end if;
 
+    -- sign_in_admission: only now, when nothing is left to wait for: a maintenance that is set waits for whoever passed here, and
+    -- whoever comes later finds it.
+    if not tenure.enter_admission(p_kind) then
+        perform tenure.refuse(503, 'maintenance', 'Nobody can sign in at this moment: maintenance is being announced.',
+                              'Sign in when it is over. Users with role admin can sign in a moment later.');
+    end if;
+    perform tenure.refuse_in_maintenance(p_kind, v_user.roles);
+
     v_session.token_hash         := p_token_hash;
     v_session.kind               := p_kind;
     v_session.user_id            := v_user.id;
@@ -498,6 +568,35 @@ end
 $$;
 comment on function tenure.sign_in(text, text, bytea, boolean, text, int, int, uuid, bytea, boolean, inet, text, jsonb, text, bytea, bytea) is
     'Starts a session: its id, and how many others of its user it ended to stay within their limit. It refuses unknown, locked-out and, where they have no access, inactive users, unknown client applications, and nearly everybody during maintenance.';
+
+-- tenure.sign_out: as in V6, and during maintenance nothing stays behind: a guest session begun after it would outlive it (X3).
+create or replace function tenure.sign_out(p_id uuid, p_guest_token_hash bytea) returns uuid
+    language plpgsql
+    as $$
+declare
+    v_session tenure.sessions;
+    v_where   tenure.session_attributes;
+    v_guest   tenure.sessions;
+begin
+    select * into v_session from tenure.sessions s where s.id = p_id for update;
+    select * into v_where from tenure.session_attributes a where a.session_id = p_id;
+    if not tenure.terminate(p_id, 'signed_out') or v_session.kind <> 'user' then
+        return null;
+    end if;
+    v_guest.token_hash := p_guest_token_hash;
+    v_guest.kind       := 'guest';
+    v_guest.device     := v_session.device;
+    v_guest.residue    := true;
+    v_guest.created_at := tenure.now();
+    if not tenure.enter_admission('guest')
+       or exists (select from tenure.policies p where p.kind = 'guest' and p.maintenance_at <= v_guest.created_at) then
+        return null;
+    end if;
+    return tenure.start_session(v_guest, null, v_where.client_address, v_where.user_agent, '{}');
+end
+$$;
+comment on function tenure.sign_out(uuid, bytea) is
+    'Ends a session by its own client; the id of the guest session left behind, or null for other kinds, sessions already over, and during maintenance.';
 
 -- tenure.sign_in_once: as in V12, and without a key every sign-in: there is one way in.
 drop function tenure.sign_in_once(uuid, bytea, bytea, text, text, bytea, boolean, text, int, int, uuid, bytea, boolean, inet, text, jsonb, text, bytea, bytea);

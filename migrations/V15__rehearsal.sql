@@ -199,49 +199,6 @@ comment on function tenure.settle_policy_change(tenure.policies[], text) is
 
 -- properties ----------------------------------------------------------------------------------------------------------
 
--- tenure.accepted_value: the value a property takes when it is set: refuses what does not fit, and a maintenance that should have
--- begun begins now. Repeating what is set already changes nothing.
-create function tenure.accepted_value(p_name text, p_value text) returns text
-    language plpgsql
-    as $$
-declare
-    v_problem text;
-begin
-    perform from tenure.property_catalogue c where c.name = p_name;
-    if not found then
-        perform tenure.refuse(404, 'unknown_property', format('There is no property %L.', left(p_name, 128)),
-                              'List the properties to see their names.');
-    end if;
-    v_problem := tenure.property_problem(p_name, p_value);
-    if v_problem is not null then
-        perform tenure.refuse(422, 'invalid_value', v_problem, 'The catalogue of properties lists each with its range.');
-    end if;
-    if p_name = 'tenure.maintenance_at' and tenure.utc_instant(p_value) <= tenure.now()
-       and not exists (select from tenure.properties o where o.name = p_name and o.value = p_value) then
-        return to_char(tenure.now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-    end if;
-    return p_value;
-end
-$$;
-comment on function tenure.accepted_value(text, text) is
-    'The value that setting a property leaves: the given one, or now for a maintenance in the past; refuses unknown names and values that do not fit.';
-
--- tenure.properties_check: as in V13, by tenure.accepted_value.
-create or replace function tenure.properties_check() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp
-    as $$
-begin
-    -- Sessions begun between an instant in the past and now would outlive a maintenance that is to end them: it begins now, after
-    -- every sign-in under way.
-    if tenure.accepted_value(new.name, new.value) <> new.value then
-        perform pg_advisory_xact_lock(hashtextextended('tenure.maintenance', 0));
-        new.value := tenure.accepted_value(new.name, new.value);
-    end if;
-    new.updated_at := tenure.now();
-    return new;
-end
-$$;
-
 -- tenure.newly_broken: the relations that hold under the overrides before and not under those after: only these are refused (P3).
 create function tenure.newly_broken(p_before jsonb, p_after jsonb)
     returns table (name text, other text, forceable boolean, message text)

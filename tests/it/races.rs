@@ -3,11 +3,13 @@
 mod concurrent;
 mod importing;
 mod lock_out;
+mod maintenance;
 mod redeeming;
 mod sweeping;
 mod writers;
 
 use sqlx::{Connection, PgConnection, Row};
+use tokio::task::JoinHandle;
 
 use crate::support::Db;
 
@@ -19,6 +21,18 @@ async fn until_waiting(watcher: &mut PgConnection, pid: i32) {
         if waits {
             return;
         }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Returns once somebody waits for the connection of that process; `waiter` is not done before.
+async fn until_blocked<T>(watcher: &mut PgConnection, blocker: i32, waiter: &JoinHandle<T>) {
+    loop {
+        let waits = "select exists (select from pg_stat_activity where $1 = any (pg_blocking_pids(pid)))";
+        if sqlx::query_scalar(waits).bind(blocker).fetch_one(&mut *watcher).await.unwrap() {
+            return;
+        }
+        assert!(!waiter.is_finished(), "it did not wait");
         tokio::task::yield_now().await;
     }
 }

@@ -182,29 +182,3 @@ async fn rule_x5_a_sign_in_locks_what_it_ends_in_one_order() {
     assert_eq!(db.count(&ended).await, 1, "what was idlest when it was counted");
     assert_eq!(db.count("select count(*) from tenure.live").await, 2);
 }
-
-/// X3: a maintenance that begins at once leaves no session of a sign-in under way.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rule_x3_a_maintenance_that_begins_at_once_ends_the_sign_ins_under_way() {
-    let db = Db::with(Clock::Real).await;
-    db.user("abel.tuter").await;
-    let mut under_way = db.connection().await;
-    let begun = "begin; select tenure.sign_in('user', 'abel.tuter', sha256('x'), null, 'desktop', null, null, null, null, false, null, null, '{}')";
-    sqlx::raw_sql(begun).execute(&mut under_way).await.unwrap();
-    let store = db.store.clone();
-    let change = tokio::spawn(async move {
-        store
-            .change_property("tenure.maintenance_at", Some("2020-01-01T00:00:00Z"), false, &Expect::default(), Actor("operator"))
-            .await
-    });
-    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while db.count(waiting).await == 0 {
-        tokio::task::yield_now().await;
-    }
-    sqlx::raw_sql("commit").execute(&mut under_way).await.unwrap();
-    change.await.unwrap().unwrap();
-    assert_eq!(db.count("select count(*) from tenure.sessions").await, 0);
-    assert_eq!(db.count("select count(*) from tenure.ended_sessions where end_reason = 'maintenance'").await, 1);
-    let refused = db.store.create(&sign_in("abel.tuter"), Actor("race")).await.unwrap_err();
-    assert_eq!(refused.code(), "maintenance");
-}

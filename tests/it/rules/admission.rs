@@ -209,7 +209,33 @@ async fn rule_x3_an_instant_in_the_past_is_now() {
     assert_eq!(value(&db, MAINTENANCE).await.as_deref(), Some("2027-06-01T09:15:00.000000Z"));
     assert_eq!(ending(&db, &session).await, ("maintenance", t("09:15")));
     let mine = create(&db, admin(&db).await).await;
+    // Asked for again, in whatever words, it stays: who began since is not meant.
     at(&db, "09:16").await;
-    set(&db, MAINTENANCE, "2027-06-01T09:15:00.000000Z").await;
-    check(&db, &mine, Activity::User).await;
+    for again in ["2027-06-01T09:15:00.000000Z", "2027-06-01T09:15:00Z", "2027-06-01T09:05:00Z"] {
+        set(&db, MAINTENANCE, again).await;
+        assert_eq!(value(&db, MAINTENANCE).await.as_deref(), Some("2027-06-01T09:15:00.000000Z"), "{again}");
+        check(&db, &mine, Activity::User).await;
+    }
+    // A later one is another.
+    set(&db, MAINTENANCE, "2027-06-01T09:15:30Z").await;
+    assert_eq!(ending(&db, &mine).await, ("maintenance", t("09:16")));
+}
+
+#[tokio::test]
+async fn rule_x3_rule_k4_a_sign_out_during_maintenance_leaves_no_guest() {
+    let db = stopped().await;
+    set(&db, MAINTENANCE, "2027-06-01T09:20:00Z").await;
+    let early = create(&db, admin(&db).await).await;
+    let left = db.manager.sign_out(early.session.id, ADMIN).await.unwrap();
+    let (guest, _) = left.guest.expect("it has not begun");
+    assert_eq!(guest.expires_at, Some(t("09:20")));
+    at(&db, "09:20").await;
+    let late = create(&db, admin(&db).await).await;
+    let left = db.manager.sign_out(late.session.id, ADMIN).await.unwrap();
+    assert!(left.guest.is_none());
+    assert_eq!(left.session.end_reason.map(|reason| reason.as_str()), Some("signed_out"));
+    assert_eq!(db.count("select count(*) from tenure.live").await, 0);
+    unset(&db, MAINTENANCE).await;
+    let after = create(&db, user()).await;
+    assert!(db.manager.sign_out(after.session.id, ADMIN).await.unwrap().guest.is_some());
 }
