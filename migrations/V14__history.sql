@@ -149,7 +149,10 @@ begin
     ), candidate as (
         select x.*, c."limit", c.deadline_at, c.name, c.value, c.source, c.place,
                c."limit" = case when x.kind = 'mobile' and x.reason = 'idle' then 'mobile_window' else x.reason end
-                   and (x.end_reason is null or x.end_reason = x.reason) as binding
+                   and (x.end_reason is null or x.end_reason = x.reason)
+                   -- By hand it ends what has not come to it, or began later.
+                   and (c."limit" <> 'maintenance' or x.created_at < p.maintenance_at and (x.end_reason is null or p.maintenance_at <= x.ended_at))
+                   as binding
           from session x
           join tenure.policies p on p.kind = x.kind
          cross join lateral (

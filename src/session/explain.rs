@@ -89,9 +89,13 @@ impl Explanation {
         }
         let mut binding = Some(name_of(session.kind, limits.reason));
         if let Some(ending) = &session.ended {
-            // Whatever is no limit was somebody's decision, and so is maintenance once it is lifted.
+            // Whatever is no limit was somebody's decision, and so is maintenance when it was not set, or had not begun.
             let reason = name_of(session.kind, ending.reason);
-            binding = candidates.iter().map(|candidate| candidate.limit).find(|limit| *limit == reason);
+            let begun = policy.maintenance_at.is_some_and(|at| session.created_at < at && at <= ending.at);
+            binding = candidates
+                .iter()
+                .map(|candidate| candidate.limit)
+                .find(|limit| *limit == reason && (*limit != "maintenance" || begun));
             for candidate in &mut candidates {
                 let ended_it = binding == Some(candidate.limit);
                 candidate.applies = false;

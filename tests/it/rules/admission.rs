@@ -239,3 +239,20 @@ async fn rule_x3_rule_k4_a_sign_out_during_maintenance_leaves_no_guest() {
     let after = create(&db, user()).await;
     assert!(db.manager.sign_out(after.session.id, ADMIN).await.unwrap().guest.is_some());
 }
+
+/// Ended by hand for maintenance, while the announced one lies ahead: somebody ended it, not the limit.
+#[tokio::test]
+async fn rule_x3_rule_x1_what_was_ended_by_hand_no_limit_ended() {
+    let db = stopped().await;
+    let session = create(&db, user()).await;
+    set(&db, MAINTENANCE, "2027-06-01T09:20:00Z").await;
+    let id = session.session.id;
+    db.sql(&format!("select tenure.terminate('{id}', 'maintenance')")).await;
+    let by_sql = format!("select count(*) from tenure.explain('{id}') where binding");
+    let explained = db.manager.explain(id, ADMIN).await.unwrap();
+    assert_eq!((explained.binding, db.count(&by_sql).await), (None, 0));
+    assert_eq!(explained.ended.unwrap().reason.as_str(), "maintenance");
+    // Nor later, when it has begun.
+    at(&db, "09:30").await;
+    assert_eq!((db.manager.explain(id, ADMIN).await.unwrap().binding, db.count(&by_sql).await), (None, 0));
+}
