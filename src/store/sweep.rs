@@ -79,8 +79,7 @@ impl Store {
             with context as materialized (select tenure.act_as('tenure', $4) as set)
             select s.ended as "ended!", s.rearmed as "rearmed!", s.reached_at as "reached_at!", s.reached_id as "reached_id!",
                    (extract(epoch from s.next_due_at - tenure.now()) * 1000)::bigint as next_due_ms, s.revision as "revision!",
-                   least(s.next_due_at, tenure.now() + interval '30 seconds',
-                         (select min(p.maintenance_at) from tenure.policies p where p.maintenance_at > tenure.now())) as "calm_until!"
+                   least(s.next_due_at, tenure.now() + interval '30 seconds') as "calm_until!"
               from context cross join lateral tenure.sweep($1, $2, $3) s where context.set"#,
             from.at,
             from.id,
