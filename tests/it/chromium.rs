@@ -195,6 +195,7 @@ async fn rule_e1_a_request_that_met_an_ended_session_is_sent_again_or_not() {
 #[tokio::test]
 #[ignore = "needs Chromium: make test-browser"]
 async fn rule_x3_a_page_says_once_when_maintenance_ends_the_session() {
+    const NOTICE: &str = "document.querySelector('dialog.tenure-maintenance[open]') !== null";
     let api = Api::start().await;
     api.db.user("abel.tuter").await;
     let (_, token) = api.create(&json!({"kind": "user", "user": "abel.tuter"})).await;
@@ -203,17 +204,29 @@ async fn rule_x3_a_page_says_once_when_maintenance_ends_the_session() {
     browser.open(&format!("{site}/enter?token={token}")).await;
     browser.open(&format!("{site}/page")).await;
     state(&browser).await;
-    let at = api.db.now().await + TimeDelta::minutes(10);
-    let value = at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    api.put("/v1/properties/tenure.maintenance_at", &json!({ "value": value })).await.expect(200);
-    state(&browser).await;
-    browser.until("document.querySelector('dialog.tenure-maintenance[open]') !== null", SOON).await;
+    let announce = async |ahead: TimeDelta| {
+        let at = api.db.now().await + ahead;
+        let value = at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        api.put("/v1/properties/tenure.maintenance_at", &json!({ "value": value })).await.expect(200);
+        state(&browser).await;
+        browser.until(NOTICE, SOON).await;
+        value
+    };
+    let later = announce(TimeDelta::days(2)).await;
     let text = browser.value("document.querySelector('.tenure-text').textContent").await;
-    assert!(text.as_str().unwrap().starts_with("Your session ends at "), "{text}");
+    let expected = browser.value(&format!("`Your session ends at ${{new Date('{later}').toLocaleString()}}.`")).await;
+    assert_eq!(text, expected, "with the date, since it is another day");
     browser.press(ENTER).await;
     browser.until(NO_DIALOG, SOON).await;
+    // Neither the next answer nor the next page says it again; another instant does.
     state(&browser).await;
     assert_eq!(browser.value(NO_DIALOG).await, true, "said once");
+    browser.open(&format!("{site}/page")).await;
+    state(&browser).await;
+    assert_eq!(browser.value(NO_DIALOG).await, true, "said once in a tab");
+    announce(TimeDelta::minutes(10)).await;
+    browser.press(ENTER).await;
+    browser.until(NO_DIALOG, SOON).await;
     leave(&api, &browser, 3).await;
     until_address(&browser, &format!("{site}/login?reason=maintenance")).await;
 }

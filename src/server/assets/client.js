@@ -35,9 +35,18 @@
     show();
   };
 
-  const notice = (at) => {
-    if (at && at !== noticed) dialog('tenure-maintenance', say('maintenanceTitle', 'Maintenance'), [close])
-      .text(say('maintenanceText', 'Your session ends at {time}.').replace('{time}', new Date(at).toLocaleTimeString()));
+  // Said once in a tab, however many pages are opened in it.
+  const notice = (at = '') => {
+    try {
+      noticed = sessionStorage.getItem('tenure-maintenance' + base) || '';
+      sessionStorage.setItem('tenure-maintenance' + base, at);
+    } catch { /* once a page, then */ }
+    if (at && at !== noticed) {
+      const end = new Date(at);
+      const today = end.toDateString() === new Date().toDateString();
+      dialog('tenure-maintenance', say('maintenanceTitle', 'Maintenance'), [close]).text(
+        say('maintenanceText', 'Your session ends at {time}.').replace('{time}', today ? end.toLocaleTimeString() : end.toLocaleString()));
+    }
     noticed = at;
   };
 
