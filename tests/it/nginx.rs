@@ -124,6 +124,22 @@ async fn who_is_signed_in_passes_and_the_application_sees_who_it_is() {
     assert_eq!(send(edge.request("/_tenure", &token)).await.status, 404);
 }
 
+/// The application learns of maintenance from the node alone, whatever the client says.
+#[tokio::test]
+async fn rule_x3_the_application_is_told_of_maintenance() {
+    let edge = Edge::start().await;
+    let (_, token) = edge.sign_in().await;
+    let told = async || {
+        let lie = edge.request("/", &token).header("x-tenure-maintenance-at", "2020-01-01T00:00:00Z");
+        send(lie).await.expect(200)["headers"].get("x-tenure-maintenance-at").cloned()
+    };
+    assert_eq!(told().await, None);
+    let at = edge.api.db.now().await + chrono::TimeDelta::minutes(10);
+    let value = at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+    edge.api.put("/v1/properties/tenure.maintenance_at", &json!({ "value": value })).await.expect(200);
+    assert_eq!(told().await, Some(json!(value)));
+}
+
 #[tokio::test]
 async fn rule_e1_who_is_not_signed_in_is_told_why() {
     let edge = Edge::start().await;
