@@ -384,6 +384,7 @@ declare
     v_causes  text[];
     v_ats     timestamptz[];
     v_surplus uuid[];
+    v_revived bigint;
 begin
     select * into v_policy from tenure.policies p where p.kind = p_kind;
     if v_policy.max_sessions is null then
@@ -432,13 +433,19 @@ begin
     select array_agg(d.id    order by d.id) filter (where d.cause is not null),
            array_agg(d.cause order by d.id) filter (where d.cause is not null),
            array_agg(d.at    order by d.id) filter (where d.cause is not null),
-           array_agg(d.id    order by d.id) filter (where d.cause is null)
-      into v_over, v_causes, v_ats, v_surplus
+           array_agg(d.id    order by d.id) filter (where d.cause is null),
+           count(*) filter (where d.cause is null and d.id = any (v_rest))
+      into v_over, v_causes, v_ats, v_surplus, v_revived
       from (select s.id, least(l.expires_at, v_now) as at,
                    coalesce(case when l.expires_at <= v_now then l.reason end, tenure.barred(s, p_user, v_policy)) as cause
               from tenure.sessions s
              cross join lateral tenure.limits(s, v_policy) l
              where s.id = any (v_picked || v_rest)) d;
+    if v_revived > 0 then
+        raise exception using errcode = 'serialization_failure',
+                              message = 'A check kept a session of the user alive at its deadline, while the sign-in counted it as over.',
+                              hint    = 'Repeat the sign-in: it counts again.';
+    end if;
     if v_over is not null then
         perform tenure.end_sessions(v_over, v_causes, v_ats, 'tenure');
     end if;

@@ -182,3 +182,29 @@ async fn rule_x5_a_sign_in_locks_what_it_ends_in_one_order() {
     assert_eq!(db.count(&ended).await, 1, "what was idlest when it was counted");
     assert_eq!(db.count("select count(*) from tenure.live").await, 2);
 }
+
+/// What looked over when it was counted and lives after all, because a check got in at the deadline, is neither displaced nor
+/// overlooked: the sign-in begins anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_x5_what_a_check_keeps_alive_at_its_deadline_counts() {
+    let db = Db::new().await;
+    db.user("abel.tuter").await;
+    db.sql(
+        "insert into tenure.properties (name, value) values ('tenure.user.max_sessions', '1'), ('tenure.user.at_max_sessions', 'reject')",
+    )
+    .await;
+    db.store.create(&sign_in("abel.tuter"), Actor("race")).await.unwrap();
+    db.advance(TimeDelta::minutes(29)).await;
+    let (mut checking, mut signing_in, mut watcher) = (db.connection().await, db.connection().await, db.connection().await);
+    sqlx::raw_sql("begin; update tenure.sessions set anchor_at = tenure.now()").execute(&mut checking).await.unwrap();
+    db.advance(TimeDelta::minutes(2)).await;
+    let waiter = pid(&mut signing_in).await;
+    let statement = "select tenure.sign_in('user', 'abel.tuter', sha256('x'), null, 'desktop', null, null, null, null, false, null, null, '{}')";
+    let waiting = tokio::spawn(async move { sqlx::raw_sql(statement).execute(&mut signing_in).await.map(drop) });
+    until_waiting(&mut watcher, waiter).await;
+    sqlx::raw_sql("commit").execute(&mut checking).await.unwrap();
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("40001"), "{error}");
+    assert_eq!(db.store.create(&sign_in("abel.tuter"), Actor("race")).await.unwrap_err().code(), "session_limit_reached");
+    assert_eq!(db.count("select count(*) from tenure.live").await, 1);
+}

@@ -120,7 +120,8 @@ async fn rule_x3_a_maintenance_that_an_old_snapshot_misses_is_not_missed() {
             announce(db.store.clone(), ahead(&db, 60).await).await.unwrap();
             let statement = match kind {
                 "sign-out" => format!("select tenure.sign_out('{}', sha256('x'))", session.id),
-                kind => by_sql("x").replace("'user', 'abel.tuter'", if kind == "guest" { "'guest', null" } else { "'user', 'abel.tuter'" }),
+                kind => by_sql("x")
+                    .replace("'user', 'abel.tuter'", if kind == "guest" { "'guest', null" } else { "'user', 'abel.tuter'" }),
             };
             assert_eq!(run(&mut connection, &statement).await, Err("40001".to_owned()), "{kind} at {level}");
             run(&mut connection, "rollback").await.unwrap();
