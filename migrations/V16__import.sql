@@ -140,7 +140,8 @@ comment on function tenure.import_users(jsonb) is
 -- a lock-out comes wholly before or wholly after (U4). Other sessions of the user stay, and no limit on their number applies.
 -- Without ids the sessions are another store's: their ids are made, their token is a foreign one, and what is not recorded there
 -- is taken to be as late as it can have been. Where the idle limit alone would end such a session at once, the
--- import counts as its activity, unless p_strict; the maximum life does not move.
+-- import counts as its activity, unless p_strict; the maximum life does not move. During maintenance nobody comes in who could not
+-- sign in: an import is no way around it.
 -- With ids they are this store's own, exactly as they were.
 -- A rehearsal judges and writes nothing. Lanes run at once; whoever calls keeps the sessions of a user, and so those of a token, in one of them.
 create function tenure.import_sessions(p_lane int, p_source text, p_strict boolean, p_rehearse boolean, p_users text[], p_rows jsonb)
@@ -151,6 +152,8 @@ create function tenure.import_sessions(p_lane int, p_source text, p_strict boole
 declare
     v_now timestamptz;
 begin
+    -- import_admission: a maintenance that begins at once comes wholly before this batch or wholly after, as for a sign-in (X3).
+    perform pg_advisory_xact_lock_shared(hashtextextended('tenure.maintenance', 0));
     -- Behind a transaction pooler the lock of the import would hold nothing; this one keeps a token from being imported twice.
     perform pg_advisory_xact_lock(hashtextextended('tenure.import', 1 + p_lane));
     -- import_lock_users
@@ -168,11 +171,11 @@ begin
                (r.row -> 'session' ->> 'anchor_at')::timestamptz as anchor_at
           from jsonb_array_elements(p_rows) as r (row)
     ), named as materialized (
-        select n.name, u.id, u.name as user_name, u.epoch, u.locked_out, u.active
+        select n.name, u.id, u.name as user_name, u.epoch, u.locked_out, u.active, 'admin' = any (u.roles) as admin
           from unnest(p_users) n (name)
           join tenure.users u on lower(u.name collate "und-x-icu") = lower(n.name collate "und-x-icu")
     ), candidate as materialized (
-        select g.line, g.own, g.expires_at, g.where_from, g.tokens, n.user_name, n.locked_out, n.active,
+        select g.line, g.own, g.expires_at, g.where_from, g.tokens, n.user_name, n.locked_out, n.active, n.admin,
                g."user" is not null and n.id is null         as user_lost,
                g.oauth_entity is not null and o.id is null   as entity_lost,
                g.own and (g.created_at > g.anchor_at or g.anchor_at > v_now) as future,
@@ -203,6 +206,8 @@ begin
                     when c.locked_out                                              then 'user_locked_out'
                     when not c.active and p.refuse_inactive                        then 'user_inactive'
                     when c.future                                                  then 'in_the_future'
+                    when p.maintenance_at <= v_now
+                         and not (coalesce(c.admin, false) and (c.s).created_at >= p.maintenance_at) then 'maintenance'
                     when l.expires_at > v_now                                      then 'imported'
                     when l.reason = 'idle' and not c.own and not p_strict          then 'imported'
                     else 'over' end as outcome
@@ -228,9 +233,10 @@ begin
           from settled t
     ), granted as (
         insert into tenure.oauth_tokens
-        select (jsonb_populate_record(null::tenure.oauth_tokens, k.token || jsonb_build_object('session_id', (t.s).id))).*
+        select r.*
           from settled t
-         cross join lateral jsonb_array_elements(coalesce(t.tokens, '[]')) k (token)
+         cross join lateral jsonb_array_elements(coalesce(nullif(t.tokens, 'null'), '[]')) k (token)
+         cross join lateral jsonb_populate_record(null::tenure.oauth_tokens, k.token || jsonb_build_object('session_id', (t.s).id)) r
     ), noted as (
         insert into tenure.session_events (id, at, type, session_id, user_name, actor, node, details)
         select tenure.uuid_v7(v_now), v_now, 'session_imported', (t.s).id, t.user_name, tenure.actor(), tenure.node(),
@@ -241,6 +247,6 @@ begin
 end
 $$;
 comment on function tenure.import_sessions(int, text, boolean, boolean, text[], jsonb) is
-    'Imports sessions in bulk; answers for each line imported, present, expired, over, duplicate, unknown_user, user_locked_out, user_inactive, unknown_oauth_entity or in_the_future.';
+    'Imports sessions in bulk; answers for each line imported, present, expired, over, duplicate, unknown_user, user_locked_out, user_inactive, unknown_oauth_entity, in_the_future or maintenance.';
 
 revoke execute on all functions in schema tenure from public;

@@ -16,6 +16,8 @@ pub use kind::{Activity, Device, EndReason, Kind, Role};
 pub use limits::{Deadlines, Limits, Policy, Timing, instant};
 pub use mark::{Law, Mark, Movement};
 pub use password::Password;
+#[cfg(feature = "cli")]
+pub(crate) use token::hex;
 pub use token::{ApiKey, ClientSecret, ForeignToken, Presented, SessionToken, TokenForm, TokenHash, TokenParts};
 pub use verdict::{Accepted, Action, Over};
 pub use view::{Place, SessionView};

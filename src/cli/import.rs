@@ -1,5 +1,6 @@
 //! `tenure import ...`: moving in. What is there already is skipped, so an import that was stopped is begun again as it was.
 
+mod flow;
 mod report;
 mod servicenow;
 mod source;
@@ -7,22 +8,19 @@ mod tenure;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::database::{actor, operator, with_manager};
-use super::output::note;
+use super::database::{actor, operator};
 use super::{Failure, Global};
 use crate::error::Error;
 use crate::import::{DecodeOptions, Decoded, Owner, Remark, decode};
 use crate::manager::Manager;
 use crate::store::{
-    Actor, ConnectSettings, ForeignDatabase, ForeignFormat, ForeignRow, ImportSession, ImportWay, LANES, Outcome,
+    Actor, ConnectSettings, ForeignDatabase, ForeignFormat, ForeignRow, ImportRow, ImportSession, ImportWay, LANES,
 };
+use flow::{Stop, claimed, progress, write_lanes};
 use report::Report;
 use source::secret;
 
@@ -138,56 +136,41 @@ pub(super) async fn run(global: &Global, command: ImportCommand) -> Result<(), F
         // Nothing is written there.
         allow_lossy: true,
     };
-    let mut report = Report::new(args.report.as_deref())?;
-    with_manager(global, async |manager| {
-        let claim = manager.store().claim_import().await?;
+    let report = Report::new(args.report.as_deref(), args.dry_run)?;
+    claimed(global, report, async |manager, stop, report| {
         let mut foreign = ForeignDatabase::connect(&settings, format, args.table.as_deref(), &args.time_zone).await?;
-        let whole = import.all(manager, &mut foreign, &mut report).await;
-        claim.release().await;
-        let whole = whole?;
-        if report.imported() > 0 && !args.dry_run {
-            // A node that asked before the first commit goes on believing that there is nothing to find.
-            tokio::time::sleep(Manager::FOREIGN_TOKENS_KNOWN_AFTER).await;
-        }
-        report.finish(global.json, args.dry_run, whole)
+        import.all(manager, &mut foreign, stop, report).await
     })
     .await
 }
 
 impl Import<'_> {
-    /// Every page: while one is written the next is read. `false` when somebody stopped it between two.
-    async fn all(&self, manager: &Manager, foreign: &mut ForeignDatabase, report: &mut Report) -> Result<bool, Failure> {
-        let progress = ProgressBar::new(foreign.count().await?);
-        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left") {
-            progress.set_style(style);
-        }
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked = tokio::spawn({
-            let stop = Arc::clone(&stop);
-            async move {
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    note("Stopping after this page. Begin the same import again to go on.");
-                    stop.store(true, Ordering::Relaxed);
-                }
-            }
-        });
+    /// Every page, until somebody stops it between two: while one is written the next is read.
+    async fn all(
+        &self,
+        manager: &Manager,
+        foreign: &mut ForeignDatabase,
+        stop: &Stop,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let bar = progress(foreign.count().await?);
         let mut first = 1;
         let mut page = foreign.page().await?;
-        while !page.is_empty() && !stop.load(Ordering::Relaxed) {
+        while !page.is_empty() && !stop.asked() {
             let rows = page.len() as u64;
-            let batches = self.prepare(manager, foreign, report, first, page).await?;
-            let [one, other] = &batches;
-            let (next, written, also) = tokio::join!(foreign.page(), self.write(manager, 0, one), self.write(manager, 1, other));
-            report.outcomes(written?)?;
-            report.outcomes(also?)?;
+            let lanes = self.prepare(manager, foreign, report, first, page).await?;
+            // Who is to be created is there by then.
+            let absent = if self.args.create_users { "imported" } else { "unknown_user" };
+            let (next, written) =
+                tokio::join!(foreign.page(), write_lanes(manager, &lanes, self.way, self.actor, report, absent));
+            written?;
             first += rows;
             report.read(rows);
-            progress.inc(rows);
+            bar.inc(rows);
             page = next?;
         }
-        asked.abort();
-        progress.finish_and_clear();
-        Ok(page.is_empty())
+        bar.finish_and_clear();
+        Ok(())
     }
 
     /// Reads a page, and sorts it into lanes.
@@ -232,14 +215,14 @@ impl Import<'_> {
             if let (true, Some(user)) = (self.args.create_users, &user) {
                 users.insert(user.clone());
             }
-            let session = ImportSession::foreign(line, &decoded.token, user, &decoded.facts);
-            batches[session.lane()].push(session);
+            match ImportSession::foreign(line, &decoded.token, user, &decoded.facts) {
+                Ok(session) => batches[session.lane()].push(session),
+                Err(error) => report.rejected(Remark::unwritten(line, &error))?,
+            }
         }
         if !users.is_empty() {
-            let rows: Vec<Value> = (first..)
-                .zip(&users)
-                .map(|(line, name)| json!({ "line": line, "name": name, "active": true, "locked_out": false }))
-                .collect();
+            let row = |(line, name)| ImportRow::new(line, &json!({ "name": name, "active": true, "locked_out": false }));
+            let rows: Vec<_> = (first..).zip(&users).map(row).collect::<Result<_, _>>().map_err(Error::failed)?;
             let outcomes = manager.store().import_users(&rows, self.way.rehearse, self.actor).await?;
             report.users(outcomes.iter().filter(|outcome| outcome.word == "imported").count() as u64);
         }
@@ -259,20 +242,5 @@ impl Import<'_> {
         let names = foreign.user_names(table, &ids.into_iter().collect::<Vec<_>>()).await?;
         // A name that cannot be one here is as good as none: its sessions are left out, by line.
         Ok(names.into_iter().filter_map(|(id, name)| Some((id, crate::input::user_name(&name).ok()?))).collect())
-    }
-
-    async fn write(&self, manager: &Manager, lane: usize, batch: &[ImportSession]) -> Result<Vec<Outcome>, Error> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut outcomes = manager.store().import_sessions(lane, batch, self.way, self.actor).await?;
-        if self.way.rehearse && self.args.create_users {
-            // In a rehearsal nobody was created.
-            outcomes
-                .iter_mut()
-                .filter(|outcome| outcome.word == "unknown_user")
-                .for_each(|outcome| outcome.word = "imported".to_owned());
-        }
-        Ok(outcomes)
     }
 }

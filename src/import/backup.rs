@@ -8,13 +8,18 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::file::{Opened, open};
-use super::{ReadError, Remark};
+use super::{Item, ReadError, Remark, Rows};
 use crate::input;
+use crate::session::{Device, EndReason, Kind, hex};
+use crate::store::ImportSession;
 
 /// The version of this form. Another one is refused.
 const FORMAT: u64 = 1;
@@ -90,14 +95,6 @@ impl BackupWriter {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// A digest as PostgreSQL writes it, `\x` and 64 digits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -119,95 +116,163 @@ impl From<Hash> for String {
     }
 }
 
-/// Columns of a live session.
+/// The type of a line: it was read already.
+type Word = IgnoredAny;
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "they are the columns of tenure.sessions")]
-pub struct BackupSession {
-    pub id: uuid::Uuid,
-    pub token_hash: Hash,
-    pub kind: String,
-    pub device: Option<String>,
-    pub remember_me: bool,
-    pub residue: bool,
-    pub created_at: DateTime<Utc>,
-    pub anchor_at: DateTime<Utc>,
-    pub refresh_seconds: Option<i32>,
-    pub idle_limit_seconds: Option<i32>,
-    pub window_seconds: Option<i32>,
-    pub app_state: Option<String>,
-    pub app_state_at: Option<DateTime<Utc>>,
-    pub node: Option<String>,
-    pub foreign_hash: Option<Hash>,
+struct User {
+    #[serde(rename = "type", skip_serializing)]
+    _type: Word,
+    name: String,
+    display_name: Option<String>,
+    active: bool,
+    locked_out: bool,
+    roles: Vec<String>,
+    epoch: i64,
+    password_hash: Option<String>,
+    homepage_refresh_minutes: Option<i32>,
+    created_at: DateTime<Utc>,
 }
 
-/// Columns of its attributes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "they are the columns of tenure.session_attributes")]
-pub struct BackupPlace {
-    pub client_address: Option<String>,
-    pub user_agent: Option<String>,
-    pub attributes: Map<String, Value>,
-    pub version: i64,
+struct Property {
+    #[serde(rename = "type", skip_serializing)]
+    _type: Word,
+    name: String,
+    value: String,
 }
 
-/// Columns of an OAuth token of it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "they are the columns of tenure.oauth_tokens")]
-pub struct BackupToken {
-    pub token_hash: Hash,
-    pub r#type: String,
-    pub issued_at: DateTime<Utc>,
-    pub expires_at: DateTime<Utc>,
-    pub used_at: Option<DateTime<Utc>>,
-    pub access_seconds: Option<i32>,
-    pub successor_hash: Option<Hash>,
-    pub predecessor_hash: Option<Hash>,
-    pub sealed_successor: Option<String>,
+struct OauthEntity {
+    #[serde(rename = "type", skip_serializing)]
+    _type: Word,
+    name: String,
+    client_id: String,
+    client_secret_hash: Option<Hash>,
+    access_token_lifespan: i32,
+    refresh_token_lifespan: i32,
 }
 
-/// A line. A field that no export has is refused: a raw token has none to be in (81).
 #[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-#[allow(missing_docs, reason = "they are the columns of the tables")]
-pub enum BackupLine {
-    User {
-        name: String,
-        display_name: Option<String>,
-        active: bool,
-        locked_out: bool,
-        roles: Vec<String>,
-        epoch: i64,
-        password_hash: Option<String>,
-        homepage_refresh_minutes: Option<i32>,
-        created_at: DateTime<Utc>,
-    },
-    Property {
-        name: String,
-        value: String,
-    },
-    OauthEntity {
-        name: String,
-        client_id: String,
-        client_secret_hash: Option<Hash>,
-        access_token_lifespan: i32,
-        refresh_token_lifespan: i32,
-    },
-    Session {
-        user: Option<String>,
-        oauth_entity: Option<String>,
-        session: Box<BackupSession>,
-        place: Option<BackupPlace>,
-        tokens: Vec<BackupToken>,
-    },
-    EndedSession {
-        session: Map<String, Value>,
-    },
-    Event {
-        event: Map<String, Value>,
-    },
+#[serde(deny_unknown_fields)]
+struct SessionLine {
+    #[serde(rename = "type")]
+    _type: Word,
+    user: Option<String>,
+    oauth_entity: Option<String>,
+    session: Session,
+    place: Option<Place>,
+    tokens: Vec<Token>,
+}
+
+/// Columns of `sessions`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Session {
+    id: Uuid,
+    token_hash: Hash,
+    kind: Kind,
+    device: Option<Device>,
+    remember_me: bool,
+    residue: bool,
+    created_at: DateTime<Utc>,
+    anchor_at: DateTime<Utc>,
+    refresh_seconds: Option<i32>,
+    idle_limit_seconds: Option<i32>,
+    window_seconds: Option<i32>,
+    app_state: Option<String>,
+    app_state_at: Option<DateTime<Utc>>,
+    node: Option<String>,
+    foreign_hash: Option<Hash>,
+}
+
+/// Columns of `session_attributes`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    client_address: Option<String>,
+    user_agent: Option<String>,
+    /// As it is written: plain SQL may have put a number there that no other type holds.
+    attributes: Box<RawValue>,
+    version: i64,
+}
+
+/// Columns of `oauth_tokens`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Token {
+    token_hash: Hash,
+    r#type: String,
+    issued_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    used_at: Option<DateTime<Utc>>,
+    access_seconds: Option<i32>,
+    successor_hash: Option<Hash>,
+    predecessor_hash: Option<Hash>,
+    sealed_successor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EndedLine {
+    #[serde(rename = "type")]
+    _type: Word,
+    session: Ended,
+}
+
+/// Columns of `ended_sessions`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ended {
+    id: Uuid,
+    token_hash: Hash,
+    kind: Kind,
+    user_name: Option<String>,
+    device: Option<Device>,
+    remember_me: bool,
+    residue: bool,
+    created_at: DateTime<Utc>,
+    anchor_at: DateTime<Utc>,
+    refresh_seconds: Option<i32>,
+    idle_limit_seconds: Option<i32>,
+    window_seconds: Option<i32>,
+    oauth_entity: Option<String>,
+    app_state: Option<String>,
+    app_state_at: Option<DateTime<Utc>>,
+    node: Option<String>,
+    client_address: Option<String>,
+    user_agent: Option<String>,
+    ended_at: DateTime<Utc>,
+    end_reason: EndReason,
+    ended_by: String,
+    ended_on: Option<String>,
+    oauth_hashes: Option<Vec<Hash>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventLine {
+    #[serde(rename = "type")]
+    _type: Word,
+    event: Event,
+}
+
+/// Columns of `session_events`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Event {
+    id: Uuid,
+    at: DateTime<Utc>,
+    r#type: String,
+    session_id: Option<Uuid>,
+    user_name: Option<String>,
+    actor: String,
+    reason: Option<String>,
+    node: Option<String>,
+    details: Option<Box<RawValue>>,
 }
 
 /// An export that was read once from its beginning to its end, and is whole.
@@ -222,7 +287,7 @@ pub struct Backup {
 impl Backup {
     /// Reads it through: header, lines, trailer, digest.
     pub fn verify(path: &Path) -> Result<Self, ReadError> {
-        let (trailer, sha256, counts) = scan(path, |_, _| Ok(()))?;
+        let (trailer, sha256, counts) = scan(path, |_, _, _| Ok(()))?;
         if trailer.sha256 != sha256 || trailer.counts != counts {
             return Err(ReadError::Data(
                 "The export was changed or damaged: its digest is another than its last line says. Export again.".to_owned(),
@@ -231,34 +296,22 @@ impl Backup {
         Ok(Self { path: path.to_owned(), sha256, counts })
     }
 
-    /// Hands each line to `take`, by its number; the error of a line says why it cannot be taken.
-    pub fn each<E: From<ReadError>>(
-        &self,
-        mut take: impl FnMut(u64, Result<BackupLine, Remark>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut stopped = None;
-        let scanned = scan(&self.path, |number, line| {
-            take(number, parsed(number, line)).map_err(|error| {
-                stopped = Some(error);
-                ReadError::Stopped
-            })
-        });
-        if let Some(error) = stopped {
-            return Err(error);
-        }
-        let (_, sha256, _) = scanned?;
+    /// Hands each line to `take`; the error of a line says why it cannot be taken.
+    pub fn each(&self, mut take: impl FnMut(Result<Item, Remark>) -> Result<(), ReadError>) -> Result<(), ReadError> {
+        let (_, sha256, _) = scan(&self.path, |number, word, line| take(item(number, word, line)))?;
         if sha256 != self.sha256 {
-            return Err(ReadError::Data(
-                "The file was changed while it was imported. Begin again with the right one.".to_owned(),
-            )
-            .into());
+            let text = "The file was changed while it was imported. Begin again with the right one.";
+            return Err(ReadError::Data(text.to_owned()));
         }
         Ok(())
     }
 }
 
 /// Reads every line between header and trailer: the trailer, the digest of what is before it, and what was counted.
-fn scan(path: &Path, mut each: impl FnMut(u64, &[u8]) -> Result<(), ReadError>) -> Result<(Trailer, String, Counts), ReadError> {
+fn scan(
+    path: &Path,
+    mut each: impl FnMut(u64, &str, &[u8]) -> Result<(), ReadError>,
+) -> Result<(Trailer, String, Counts), ReadError> {
     #[derive(Deserialize)]
     struct Typed {
         r#type: String,
@@ -281,11 +334,11 @@ fn scan(path: &Path, mut each: impl FnMut(u64, &[u8]) -> Result<(), ReadError>) 
             return Ok((trailer, hex(&digest.finalize()), counts));
         }
         feed(&mut digest, &line);
+        each(number, &word, &line)?;
         *counts.entry(word).or_default() += 1;
         if counts.len() > TYPES {
             return Err(ReadError::Data(format!("Line {number} has yet another type: no export has so many.")));
         }
-        each(number, &line)?;
     }
     Err(ReadError::Data(format!("The file is truncated after line {number}: the line that ends an export is missing.")))
 }
@@ -310,16 +363,47 @@ fn header(file: &mut Opened, line: &mut Vec<u8>) -> Result<(), ReadError> {
     }
 }
 
-/// Judges a line as every other door would.
-fn parsed(number: u64, line: &[u8]) -> Result<BackupLine, Remark> {
+/// Makes of a line what the store takes, judged as at every other door. A field that no export has is refused: a raw token has
+/// none to be in (81).
+fn item(number: u64, word: &str, line: &[u8]) -> Result<Item, Remark> {
+    match word {
+        "user" => judged(number, Rows::Users, line, |user: &User| input::user_name(&user.name).map(drop)),
+        "property" => judged(number, Rows::Properties, line, |property: &Property| input::property_value(&property.value)),
+        "oauth_entity" => {
+            judged(number, Rows::OauthEntities, line, |entity: &OauthEntity| input::entity_name(&entity.name).map(drop))
+        }
+        "session" => session(number, parsed(number, line)?),
+        "ended_session" => super::row(number, Rows::Ended, &parsed::<EndedLine>(number, line)?.session),
+        "event" => super::row(number, Rows::Events, &parsed::<EventLine>(number, line)?.event),
+        _ => Err(Remark::new(number, "type", "No export has lines of this type.")),
+    }
+}
+
+fn parsed<T: DeserializeOwned>(number: u64, line: &[u8]) -> Result<T, Remark> {
     // The words of the parser name fields, and quote values.
-    let line: BackupLine = serde_json::from_slice(line)
-        .map_err(|error| Remark::new(number, "", format!("It is no line of an export, at column {}.", error.column())))?;
-    let judged = match &line {
-        BackupLine::User { name, .. } => input::user_name(name).map(drop),
-        BackupLine::Session { place: Some(place), .. } => input::attributes(&place.attributes),
-        _ => Ok(()),
-    };
-    judged.map_err(|error| Remark::new(number, "", error.to_string()))?;
-    Ok(line)
+    serde_json::from_slice(line)
+        .map_err(|error| Remark::new(number, "", format!("It is no line of an export, at column {}.", error.column())))
+}
+
+fn judged<T: DeserializeOwned + Serialize>(
+    number: u64,
+    rows: Rows,
+    line: &[u8],
+    judge: impl Fn(&T) -> crate::Result<()>,
+) -> Result<Item, Remark> {
+    let columns = parsed(number, line)?;
+    judge(&columns).map_err(|error| Remark::new(number, "", error.to_string()))?;
+    super::row(number, rows, &columns)
+}
+
+fn session(number: u64, line: SessionLine) -> Result<Item, Remark> {
+    if let Some(place) = &line.place {
+        let attributes: Map<String, Value> = serde_json::from_str(place.attributes.get())
+            .map_err(|_| Remark::new(number, "attributes", "They are no JSON object."))?;
+        input::attributes(&attributes).map_err(|error| Remark::new(number, "attributes", error.to_string()))?;
+    }
+    let SessionLine { user, oauth_entity, session, place, tokens, .. } = line;
+    ImportSession::own(number, user, oauth_entity.as_deref(), &session.token_hash.0, &session, place.as_ref(), &tokens)
+        .map(Item::Session)
+        .map_err(|error| Remark::unwritten(number, &error))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Record, Remark};
+use super::{Item, Record, Remark, Rows, row};
 use crate::error::Error;
 use crate::input::{EntityInput, UserInput, entity_name, user_name};
 
@@ -33,29 +33,17 @@ impl Table {
     }
 }
 
-/// What became of a record.
-#[derive(Debug)]
-pub enum Converted {
-    /// A row for the store.
-    Row(Table, Value),
-    /// Nothing to import: a record of another table, or a deletion.
-    Skipped,
-}
-
 /// Makes of a record what the store takes; `table` is the record's where it does not say itself.
-pub fn convert(record: &Record, table: Option<Table>) -> Result<Converted, Remark> {
+pub fn convert(record: &Record, table: Option<Table>) -> Result<Item, Remark> {
     let table = record.table.as_deref().map_or(table, Table::named);
-    let (Some(table), false) = (table, record.deleted) else { return Ok(Converted::Skipped) };
-    // An empty value there is none at all.
-    if table == Table::Properties && !record.fields.contains_key("value") {
-        return Ok(Converted::Skipped);
+    let (Some(table), false) = (table, record.deleted) else { return Ok(Item::Nothing) };
+    match table {
+        Table::Users => row(record.line, Rows::Users, &user(record)?),
+        // An empty value there is none at all.
+        Table::Properties if !record.fields.contains_key("value") => Ok(Item::Nothing),
+        Table::Properties => row(record.line, Rows::Properties, &property(record)?),
+        Table::OauthEntities => row(record.line, Rows::OauthEntities, &entity(record)?),
     }
-    let row = match table {
-        Table::Users => user(record),
-        Table::Properties => property(record),
-        Table::OauthEntities => entity(record),
-    }?;
-    Ok(Converted::Row(table, row))
 }
 
 fn required<'a>(record: &'a Record, field: &str) -> Result<&'a str, Remark> {
@@ -86,7 +74,7 @@ fn user(record: &Record) -> Result<Value, Remark> {
     let input = UserInput { display_name: record.fields.get("name").map(|name| Some(name.clone())), ..UserInput::default() };
     let display_name = input.validate(&name).map_err(because(record, "name"))?.display_name.flatten();
     Ok(json!({
-        "line": record.line, "name": name, "display_name": display_name,
+        "name": name, "display_name": display_name,
         "active": boolean(record, "active", true)?, "locked_out": boolean(record, "locked_out", false)?,
     }))
 }
@@ -97,7 +85,7 @@ fn property(record: &Record) -> Result<Value, Remark> {
     let value = record.fields.get("value").map(|value| value.trim()).unwrap_or_default();
     if name.chars().count() > 255 || value.chars().count() > 255 || value.contains('\0') || name.contains('\0') {
         // No property of the catalogue is that long.
-        return Ok(json!({ "line": record.line, "name": "", "value": "-" }));
+        return Ok(json!({ "name": "", "value": "-" }));
     }
     let number = value.trim_start_matches('0');
     let value = match value.to_ascii_lowercase().as_str() {
@@ -107,7 +95,7 @@ fn property(record: &Record) -> Result<Value, Remark> {
         digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => if number.is_empty() { "0" } else { number }.to_owned(),
         _ => value.to_owned(),
     };
-    Ok(json!({ "line": record.line, "name": name, "value": value }))
+    Ok(json!({ "name": name, "value": value }))
 }
 
 fn entity(record: &Record) -> Result<Value, Remark> {
@@ -124,7 +112,7 @@ fn entity(record: &Record) -> Result<Value, Remark> {
     };
     let put = input.validate(&name).map_err(because(record, "client_id"))?;
     Ok(json!({
-        "line": record.line, "name": name, "client_id": put.client_id,
+        "name": name, "client_id": put.client_id,
         "access_token_lifespan": put.access_token_lifespan, "refresh_token_lifespan": put.refresh_token_lifespan,
         // It is encrypted there with a key that stays there: never imported.
         "confidential": record.fields.contains_key("client_secret"),

@@ -16,6 +16,15 @@ const ID_BYTES: usize = 16;
 const SECRET_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 4;
 
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// SHA-256 of a secret: what the database holds. It compares in constant time and prints nothing.
 #[derive(Clone, Copy)]
 pub struct TokenHash([u8; 32]);
@@ -33,6 +42,11 @@ impl TokenHash {
     /// The digest, for a statement's parameter.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The digest as PostgreSQL spells bytes in text and JSON.
+    pub fn as_text(&self) -> String {
+        format!("\\x{}", hex(&self.0))
     }
 
     /// Whether a stored digest is this one, in constant time.

@@ -3,10 +3,14 @@
 //! No position is kept: what came with a token is known by the token's digest, what came with an id by the id, and users, client
 //! applications and properties by name. So the answer to an import that was killed is the same import again.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use sqlx::pool::PoolConnection;
+use sqlx::types::Json;
 use sqlx::{Postgres, Row};
 
 use super::error::retrying;
@@ -17,24 +21,45 @@ use crate::session::ForeignToken;
 /// Lanes that sessions are written in at once.
 pub const LANES: usize = 2;
 
-/// A session to be imported.
-#[derive(Debug, Serialize)]
+/// A row to be imported: an object of its columns, with the line it stands on in its source. JSON as it was written, because a
+/// number of any length is to come out as it went in.
+#[derive(Debug)]
+pub struct ImportRow {
+    line: u64,
+    json: Box<RawValue>,
+}
+
+impl ImportRow {
+    /// A row of these columns; `columns` is written as an object.
+    pub fn new(line: u64, columns: &impl Serialize) -> serde_json::Result<Self> {
+        #[derive(Serialize)]
+        struct Numbered<'a, T> {
+            line: u64,
+            #[serde(flatten)]
+            columns: &'a T,
+        }
+        Ok(Self { line, json: to_raw_value(&Numbered { line, columns })? })
+    }
+}
+
+impl Serialize for ImportRow {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+/// A session to be imported, with everything that belongs to it.
+#[derive(Debug)]
 pub struct ImportSession {
-    /// Where it stands in its source, for the report.
-    pub line: u64,
-    /// Whose it is; `None` for guests.
-    pub user: Option<String>,
-    /// The client application of a mobile one.
-    pub oauth_entity: Option<String>,
-    /// Until when its own store would have kept it.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// Columns of `sessions`; with an id it is this store's own.
-    session: Value,
-    /// Columns of `session_attributes`.
-    place: Value,
-    /// OAuth tokens of a mobile one, as objects of their columns.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tokens: Option<Value>,
+    row: ImportRow,
+    user: Option<String>,
+    lane: usize,
+}
+
+impl Serialize for ImportSession {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.row.serialize(serializer)
+    }
 }
 
 /// What another store says of a session; its instants may be unknown.
@@ -52,53 +77,131 @@ pub struct ForeignFacts {
 
 impl ImportSession {
     /// A session of another store.
-    pub fn foreign(line: u64, token: &ForeignToken, user: Option<String>, facts: &ForeignFacts) -> Self {
-        let hash = hex(token.hash().as_bytes());
-        Self {
-            line,
-            oauth_entity: None,
-            expires_at: facts.expires_at,
-            session: json!({
-                "token_hash": hash, "foreign_hash": hash, "kind": if user.is_some() { "user" } else { "guest" }, "device": "desktop",
-                "remember_me": false, "residue": false, "created_at": facts.created_at, "anchor_at": facts.last_activity_at,
-            }),
-            place: json!({ "attributes": facts.attributes }),
-            tokens: None,
-            user,
+    pub fn foreign(line: u64, token: &ForeignToken, user: Option<String>, facts: &ForeignFacts) -> serde_json::Result<Self> {
+        let hash = token.hash().as_text();
+        let columns = json!({
+            "token_hash": hash, "foreign_hash": hash, "kind": if user.is_some() { "user" } else { "guest" }, "device": "desktop",
+            "remember_me": false, "residue": false, "created_at": facts.created_at, "anchor_at": facts.last_activity_at,
+        });
+        #[derive(Serialize)]
+        struct Place<'a> {
+            attributes: &'a Map<String, Value>,
         }
+        let place = Place { attributes: &facts.attributes };
+        Self::new(line, user, None, facts.expires_at, &hash, &columns, Some(&place), None::<&()>)
     }
 
-    /// A session that an export of this store holds.
+    /// A session as an export of this store tells it: columns of `sessions` with its id, of `session_attributes`, and of its OAuth tokens.
     pub fn own(
         line: u64,
         user: Option<String>,
-        oauth_entity: Option<String>,
-        session: Value,
-        place: Value,
-        tokens: Value,
-    ) -> Self {
-        Self { line, user, oauth_entity, expires_at: None, session, place, tokens: Some(tokens) }
+        oauth_entity: Option<&str>,
+        token_hash: &str,
+        columns: &impl Serialize,
+        place: Option<&impl Serialize>,
+        tokens: &impl Serialize,
+    ) -> serde_json::Result<Self> {
+        Self::new(line, user, oauth_entity, None, token_hash, columns, place, Some(tokens))
     }
 
-    /// The lane it goes in: sessions of one user in one lane, so that no two wait for the same user's row.
-    pub fn lane(&self) -> usize {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        match &self.user {
-            Some(user) => user.to_lowercase().hash(&mut hasher),
-            None => self.session["token_hash"].as_str().hash(&mut hasher),
+    #[allow(clippy::too_many_arguments, reason = "the fields of what is sent, each named where it is called")]
+    fn new(
+        line: u64,
+        user: Option<String>,
+        oauth_entity: Option<&str>,
+        expires_at: Option<DateTime<Utc>>,
+        token_hash: &str,
+        session: &impl Serialize,
+        place: Option<&impl Serialize>,
+        tokens: Option<&impl Serialize>,
+    ) -> serde_json::Result<Self> {
+        #[derive(Serialize)]
+        struct Sent<'a, S, P, T> {
+            user: Option<&'a str>,
+            oauth_entity: Option<&'a str>,
+            expires_at: Option<DateTime<Utc>>,
+            session: &'a S,
+            place: Option<&'a P>,
+            tokens: Option<&'a T>,
         }
-        usize::try_from(hasher.finish() % LANES as u64).unwrap_or(0)
+        let row = ImportRow::new(line, &Sent { user: user.as_deref(), oauth_entity, expires_at, session, place, tokens })?;
+        // Sessions of one user in one lane, so that no two wait for the same user's row; those of one token, so that one of them is seen by the other.
+        let mut hasher = DefaultHasher::new();
+        user.as_deref().map_or_else(|| token_hash.to_owned(), str::to_lowercase).hash(&mut hasher);
+        Ok(Self { row, user, lane: usize::try_from(hasher.finish() % LANES as u64).unwrap_or(0) })
+    }
+
+    /// The lane it goes in.
+    pub const fn lane(&self) -> usize {
+        self.lane
     }
 }
 
-/// PostgreSQL's text for bytes.
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold("\\x".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// Rows that a batch is halved by.
+trait Numbered: Serialize {
+    fn line(&self) -> u64;
+}
+
+impl Numbered for ImportRow {
+    fn line(&self) -> u64 {
+        self.line
+    }
+}
+
+impl Numbered for ImportSession {
+    fn line(&self) -> u64 {
+        self.row.line
+    }
+}
+
+/// A batch that is written whole; where a value of it breaks a rule of the tables, in halves, and so on until the one row is found
+/// that is left out.
+struct Parts<'a, T> {
+    left: Vec<&'a [T]>,
+    outcomes: Vec<Outcome>,
+}
+
+impl<'a, T: Numbered> Parts<'a, T> {
+    fn of(batch: &'a [T]) -> Self {
+        Self { left: vec![batch], outcomes: Vec::with_capacity(batch.len()) }
+    }
+
+    fn next(&mut self) -> Option<&'a [T]> {
+        self.left.pop()
+    }
+
+    /// What came of writing this part.
+    fn wrote(&mut self, part: &'a [T], written: Result<Vec<Outcome>>) -> Result<()> {
+        let error = match written {
+            Ok(outcomes) => {
+                self.outcomes.extend(outcomes);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let Some(rule) = broken_rule(&error) else { return Err(error) };
+        match part {
+            [] => {}
+            [row] => self.outcomes.push(Outcome { line: row.line(), word: "unfit".to_owned(), rule: Some(rule) }),
+            _ => {
+                let (first, second) = part.split_at(part.len() / 2);
+                self.left.extend([second, first]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The constraint that a row broke, or what is the matter with a value of it; neither names a value.
+fn broken_rule(error: &Error) -> Option<String> {
+    let source = std::error::Error::source(error)?.downcast_ref::<sqlx::Error>()?;
+    let database = source.as_database_error()?;
+    let code = database.code()?;
+    match &code[..2] {
+        "22" => Some("a value is of another type or out of range".to_owned()),
+        "23" => Some(database.constraint().unwrap_or("a column that must not be empty").to_owned()),
+        _ => None,
+    }
 }
 
 /// What came of a line: a word of the database, such as `imported`, `present` or `unknown_user`.
@@ -108,6 +211,8 @@ pub struct Outcome {
     pub line: u64,
     /// The word.
     pub word: String,
+    /// The rule of the tables that an `unfit` one broke.
+    pub rule: Option<String>,
 }
 
 /// How sessions are imported.
@@ -162,152 +267,158 @@ impl Store {
         way: ImportWay<'_>,
         actor: Actor<'_>,
     ) -> Result<Vec<Outcome>> {
-        let mut users: Vec<&str> = batch.iter().filter_map(|session| session.user.as_deref()).collect();
-        users.sort_unstable();
-        users.dedup();
-        let rows = serde_json::to_value(batch).map_err(Error::failed)?;
-        retrying(|| async {
-            let rows = sqlx::query(
-                "/* sessions_import */
-                with context as materialized (select tenure.act_as($1, $2) as set)
-                select i.line, i.outcome from context cross join lateral tenure.import_sessions($3, $4, $5, $6, $7, $8) i where context.set",
-            )
-            .bind(actor.0)
-            .bind(self.node.as_deref())
-            .bind(i32::try_from(lane).unwrap_or(0))
-            .bind(way.source)
-            .bind(way.strict_idle)
-            .bind(way.rehearse)
-            .bind(&users)
-            .bind(&rows)
-            .fetch_all(&self.pool)
-            .await?;
-            outcomes(&rows)
-        })
-        .await
+        let mut parts = Parts::of(batch);
+        while let Some(part) = parts.next() {
+            let mut users: Vec<&str> = part.iter().filter_map(|session| session.user.as_deref()).collect();
+            users.sort_unstable();
+            users.dedup();
+            let written = retrying(|| async {
+                let rows = sqlx::query(
+                    "/* sessions_import */
+                    with context as materialized (select tenure.act_as($1, $2) as set)
+                    select i.line, i.outcome from context cross join lateral tenure.import_sessions($3, $4, $5, $6, $7, $8) i where context.set",
+                )
+                .bind(actor.0)
+                .bind(self.node.as_deref())
+                .bind(i32::try_from(lane).unwrap_or(0))
+                .bind(way.source)
+                .bind(way.strict_idle)
+                .bind(way.rehearse)
+                .bind(&users)
+                .bind(Json(part))
+                .fetch_all(&self.pool)
+                .await?;
+                outcomes(&rows)
+            })
+            .await;
+            parts.wrote(part, written)?;
+        }
+        Ok(parts.outcomes)
     }
 
     /// Imports a batch of users, as objects of their columns with `line`: those that are missing are made, others stay as they are.
-    pub async fn import_users(&self, batch: &[Value], rehearse: bool, actor: Actor<'_>) -> Result<Vec<Outcome>> {
-        retrying(|| {
-            self.import_rows("/* users_import */ select i.line, i.outcome from tenure.import_users($1) i", batch, rehearse, actor)
-        })
-        .await
+    pub async fn import_users(&self, batch: &[ImportRow], rehearse: bool, actor: Actor<'_>) -> Result<Vec<Outcome>> {
+        let statement = "/* users_import */ select i.line, i.outcome from tenure.import_users($1) i";
+        self.import_rows(statement, batch, rehearse, actor).await
     }
 
     /// Imports client applications; those of a known name or id stay as they are. One whose secret stayed behind is confidential, and
     /// has a secret nobody knows until it is given a new one.
-    pub async fn import_entities(&self, batch: &[Value], rehearse: bool, actor: Actor<'_>) -> Result<Vec<Outcome>> {
-        retrying(|| {
-            self.import_rows(
-                "/* oauth_entities_import */
-                with given as materialized (
-                    select * from jsonb_to_recordset($1) as r (line bigint, name text, client_id text, confidential boolean,
-                                  client_secret_hash bytea, access_token_lifespan int, refresh_token_lifespan int)
-                ), made as (
-                    insert into tenure.oauth_entities (name, client_id, client_secret_hash, access_token_lifespan, refresh_token_lifespan)
-                    select g.name, g.client_id,
-                           coalesce(g.client_secret_hash, case when g.confidential then sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) end),
-                           coalesce(g.access_token_lifespan, 1800), coalesce(g.refresh_token_lifespan, 8640000)
-                      from given g order by g.line
-                        on conflict do nothing
-                    returning name
-                )
-                select g.line, case when m.name is null then 'present' else 'imported' end as outcome
-                  from given g left join made m on m.name = g.name",
-                batch,
-                rehearse,
-                actor,
+    pub async fn import_entities(&self, batch: &[ImportRow], rehearse: bool, actor: Actor<'_>) -> Result<Vec<Outcome>> {
+        let statement = "/* oauth_entities_import */
+            with given as materialized (
+                select * from jsonb_to_recordset($1) as r (line bigint, name text, client_id text, confidential boolean,
+                              client_secret_hash bytea, access_token_lifespan int, refresh_token_lifespan int)
+            ), made as (
+                insert into tenure.oauth_entities (name, client_id, client_secret_hash, access_token_lifespan, refresh_token_lifespan)
+                select g.name, g.client_id,
+                       coalesce(g.client_secret_hash, case when g.confidential then sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) end),
+                       coalesce(g.access_token_lifespan, 1800), coalesce(g.refresh_token_lifespan, 8640000)
+                  from given g order by g.line
+                    on conflict do nothing
+                returning name
             )
-        })
-        .await
+            select g.line, case when m.name is null then 'present' else 'imported' end as outcome
+              from given g left join made m on m.name = g.name";
+        self.import_rows(statement, batch, rehearse, actor).await
     }
 
     /// Imports properties: all at once, because they are judged against each other (P3). A name that is not in the catalogue, and a value that
     /// does not fit, are answered as `ignored` and `invalid` and leave the others alone; a broken relation refuses them all.
-    pub async fn import_properties(&self, batch: &[Value], rehearse: bool, actor: Actor<'_>) -> Result<Vec<Outcome>> {
-        retrying(|| {
-            self.import_rows(
-                "/* properties_import */
-                with given as materialized (
-                    select r.*, c.name is not null as known, tenure.property_problem(r.name, r.value) is not null as wrong,
-                           row_number() over (partition by r.name order by r.line) as place
-                      from jsonb_to_recordset($1) as r (line bigint, name text, value text)
-                      left join tenure.property_catalogue c on c.name = r.name
-                ), written as (
-                    insert into tenure.properties (name, value)
-                    select g.name, g.value from given g where g.known and not g.wrong and g.place = 1
-                        on conflict (name) do update set value = excluded.value where properties.value <> excluded.value
-                    returning name
-                )
-                select g.line, case when not g.known then 'ignored' when g.place > 1 then 'duplicate' when g.wrong then 'invalid'
-                                    when w.name is null then 'present' else 'imported' end as outcome
-                  from given g left join written w on w.name = g.name",
-                batch,
-                rehearse,
-                actor,
+    pub async fn import_properties(&self, batch: &[ImportRow], rehearse: bool, actor: Actor<'_>) -> Result<Vec<Outcome>> {
+        let statement = "/* properties_import */
+            with given as materialized (
+                select r.*, c.name is not null as known, tenure.property_problem(r.name, r.value) is not null as wrong,
+                       row_number() over (partition by r.name order by r.line) as place
+                  from jsonb_to_recordset($1) as r (line bigint, name text, value text)
+                  left join tenure.property_catalogue c on c.name = r.name
+            ), written as (
+                insert into tenure.properties (name, value)
+                select g.name, g.value from given g where g.known and not g.wrong and g.place = 1
+                    on conflict (name) do update set value = excluded.value where properties.value <> excluded.value
+                returning name
             )
-        })
-        .await
+            select g.line, case when not g.known then 'ignored' when g.place > 1 then 'duplicate' when g.wrong then 'invalid'
+                                when w.name is null then 'present' else 'imported' end as outcome
+              from given g left join written w on w.name = g.name";
+        self.import_rows(statement, batch, rehearse, actor).await
     }
 
-    /// Imports history, as objects of its columns; what is there stays.
-    pub async fn import_history(&self, table: HistoryTable, batch: &[Value], actor: Actor<'_>) -> Result<u64> {
-        let statement = match table {
-            HistoryTable::Ended => {
-                "/* ended_sessions_import */
-                insert into tenure.ended_sessions
-                select (jsonb_populate_record(null::tenure.ended_sessions, e.row || jsonb_build_object('user_id', u.id))).*
+    /// Imports ended sessions; those that are there, live or ended, stay.
+    pub async fn import_ended(&self, batch: &[ImportRow], rehearse: bool, actor: Actor<'_>) -> Result<Vec<Outcome>> {
+        let statement = "/* ended_sessions_import */
+            with given as materialized (
+                select (e.row ->> 'line')::bigint as line, r.*
                   from jsonb_array_elements($1) e (row)
                   left join tenure.users u on lower(u.name collate \"und-x-icu\") = lower(e.row ->> 'user_name' collate \"und-x-icu\")
-                 where not exists (select from tenure.sessions s where s.id = (e.row ->> 'id')::uuid)
-                    on conflict do nothing"
-            }
-            HistoryTable::Events => {
-                "/* session_events_import */
+                 cross join lateral jsonb_populate_record(null::tenure.ended_sessions, e.row || jsonb_build_object('user_id', u.id)) r
+            ), made as (
+                insert into tenure.ended_sessions
+                      (id, token_hash, kind, user_id, user_name, device, remember_me, residue, created_at, anchor_at, refresh_seconds,
+                       idle_limit_seconds, window_seconds, oauth_entity, app_state, app_state_at, node, client_address, user_agent,
+                       ended_at, end_reason, ended_by, ended_on, oauth_hashes)
+                select g.id, g.token_hash, g.kind, g.user_id, g.user_name, g.device, g.remember_me, g.residue, g.created_at, g.anchor_at, g.refresh_seconds,
+                       g.idle_limit_seconds, g.window_seconds, g.oauth_entity, g.app_state, g.app_state_at, g.node, g.client_address, g.user_agent,
+                       g.ended_at, g.end_reason, g.ended_by, g.ended_on, g.oauth_hashes
+                  from given g
+                 where not exists (select from tenure.sessions s where s.id = g.id)
+                    on conflict do nothing
+                returning id
+            )
+            select g.line, case when m.id is null then 'present' else 'imported' end as outcome
+              from given g left join made m on m.id = g.id";
+        self.import_rows(statement, batch, rehearse, actor).await
+    }
+
+    /// Imports events; those that are there stay.
+    pub async fn import_events(&self, batch: &[ImportRow], rehearse: bool, actor: Actor<'_>) -> Result<Vec<Outcome>> {
+        let statement = "/* session_events_import */
+            with given as materialized (
+                select (e.row ->> 'line')::bigint as line, r.*
+                  from jsonb_array_elements($1) e (row)
+                 cross join lateral jsonb_populate_record(null::tenure.session_events, e.row) r
+            ), made as (
                 insert into tenure.session_events (id, at, type, session_id, user_name, actor, reason, node, details)
-                select r.id, r.at, r.type, r.session_id, r.user_name, r.actor, r.reason, r.node, r.details
-                  from jsonb_populate_recordset(null::tenure.session_events, $1) r
-                    on conflict do nothing"
-            }
-        };
-        let mut transaction = self.begin_long(actor, false).await?;
-        let done = sqlx::query(statement).bind(Value::Array(batch.to_vec())).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(done.rows_affected())
+                select g.id, g.at, g.type, g.session_id, g.user_name, g.actor, g.reason, g.node, g.details
+                  from given g
+                    on conflict do nothing
+                returning id
+            )
+            select g.line, case when m.id is null then 'present' else 'imported' end as outcome
+              from given g left join made m on m.id = g.id";
+        self.import_rows(statement, batch, rehearse, actor).await
     }
 
     async fn import_rows(
         &self,
         statement: &'static str,
-        batch: &[Value],
+        batch: &[ImportRow],
         rehearse: bool,
         actor: Actor<'_>,
     ) -> Result<Vec<Outcome>> {
-        let mut transaction = self.begin_long(actor, false).await?;
-        let rows = sqlx::query(statement).bind(Value::Array(batch.to_vec())).fetch_all(&mut *transaction).await?;
-        let outcomes = outcomes(&rows)?;
-        if rehearse {
-            transaction.rollback().await?;
-        } else {
-            transaction.commit().await?;
+        let mut parts = Parts::of(batch);
+        while let Some(part) = parts.next() {
+            let written = retrying(|| async {
+                let mut transaction = self.begin_long(actor, false).await?;
+                let rows = sqlx::query(statement).bind(Json(part)).fetch_all(&mut *transaction).await?;
+                let outcomes = outcomes(&rows)?;
+                if rehearse {
+                    transaction.rollback().await?;
+                } else {
+                    transaction.commit().await?;
+                }
+                Ok::<_, Error>(outcomes)
+            })
+            .await;
+            parts.wrote(part, written)?;
         }
-        Ok(outcomes)
+        Ok(parts.outcomes)
     }
-}
-
-/// What an export of this store holds besides users, properties, client applications and sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HistoryTable {
-    /// Ended sessions.
-    Ended,
-    /// Events.
-    Events,
 }
 
 fn outcomes(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<Outcome>> {
     let outcome = |row: &sqlx::postgres::PgRow| -> sqlx::Result<Outcome> {
-        Ok(Outcome { line: row.try_get::<i64, _>("line")?.unsigned_abs(), word: row.try_get("outcome")? })
+        Ok(Outcome { line: row.try_get::<i64, _>("line")?.unsigned_abs(), word: row.try_get("outcome")?, rule: None })
     };
     Ok(rows.iter().map(outcome).collect::<sqlx::Result<_>>()?)
 }

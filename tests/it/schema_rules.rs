@@ -169,6 +169,7 @@ const SUMS: &[(&str, usize, &str)] = &[
     ("src/session/mark.rs", 1, "the twin of tenure.counted_anchor: how far refreshes move an anchor"),
     ("src/cache.rs", 1, "how close to a deadline memory may judge"),
     ("src/store/activity.rs", 3, "how a mark moves the anchor; when a transaction lapses"),
+    ("src/import/decode.rs", 1, "when connect last moved the expiry of a session, which it does not tell"),
     ("src/clock.rs", 1, "the parts of the machine's clock"),
     ("src/cache/trust.rs", 0, "durations of leases only"),
     ("src/store/doctor/schema.rs", 1, "names of the coming months' partitions"),

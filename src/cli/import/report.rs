@@ -36,7 +36,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(path: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn new(path: Option<&Path>, dry_run: bool) -> Result<Self, Failure> {
         let open = |path: &Path| {
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
             file.map(BufWriter::new).map_err(|error| match error.kind() {
@@ -44,7 +44,7 @@ impl Report {
                 _ => Failure::Config(format!("{} cannot be written: {error}.", path.display())),
             })
         };
-        Ok(Self { file: path.map(open).transpose()?, ..Self::default() })
+        Ok(Self { dry_run, file: path.map(open).transpose()?, ..Self::default() })
     }
 
     pub(super) fn read(&mut self, rows: u64) {
@@ -59,8 +59,9 @@ impl Report {
         self.guests += 1;
     }
 
-    pub(super) fn imported(&self) -> u64 {
-        self.outcomes.get("imported").copied().unwrap_or(0)
+    /// Whether a session was imported, and is there.
+    pub(super) fn wrote_sessions(&self) -> bool {
+        !self.dry_run && self.outcomes.contains_key("imported")
     }
 
     /// A row that was left out before the database saw it.
@@ -82,40 +83,36 @@ impl Report {
         Ok(())
     }
 
+    /// What came of sessions.
     pub(super) fn outcomes(&mut self, outcomes: Vec<Outcome>) -> Result<(), Failure> {
-        for outcome in outcomes {
-            let reason = match outcome.word.as_str() {
-                "unknown_user" => "There is no such user. Create it, or import with --create-users.",
-                "user_locked_out" => "Its user is locked out.",
-                "user_inactive" => "Its user is inactive.",
-                "over" => "It would have ended before now under this store's limits.",
-                "duplicate" => "Its token stood on an earlier row.",
-                "unknown_oauth_entity" => "There is no such client application.",
-                "in_the_future" => "It begins or was active in the future.",
+        self.outcomes_of("", outcomes)
+    }
+
+    /// What came of other rows; their outcomes carry the name of their table.
+    pub(super) fn outcomes_of(&mut self, what: &str, outcomes: Vec<Outcome>) -> Result<(), Failure> {
+        for Outcome { line, word, rule } in outcomes {
+            let reason = match (&*word, rule) {
+                ("unknown_user", _) => "There is no such user. Create it, or import with --create-users.",
+                ("user_locked_out", _) => "Its user is locked out.",
+                ("user_inactive", _) => "Its user is inactive.",
+                ("over", _) => "It would have ended before now under this store's limits.",
+                ("maintenance", _) => {
+                    "There is maintenance, in which only sessions of administrators begin. Import again after it."
+                }
+                ("duplicate", _) => "It stood on an earlier line.",
+                ("unknown_oauth_entity", _) => "There is no such client application.",
+                ("in_the_future", _) => "It begins or was active in the future.",
+                ("ignored", _) => "This store has no such property.",
+                ("invalid", _) => "Its value does not fit this store's property.",
+                ("unfit", Some(rule)) => &format!("It breaks a rule of this store's tables: {rule}."),
                 // Nothing to wonder at: taken, there already, or dead in its own store.
                 _ => "",
             };
             if !reason.is_empty() {
-                self.partly(Remark::new(outcome.line, "", reason))?;
+                self.partly(Remark::new(line, "", reason))?;
             }
-            *self.outcomes.entry(outcome.word).or_default() += 1;
-        }
-        Ok(())
-    }
-
-    /// The same for rows that are no sessions: their outcomes carry the name of their table.
-    pub(super) fn outcomes_of(&mut self, what: &str, outcomes: Vec<Outcome>) -> Result<(), Failure> {
-        for outcome in outcomes {
-            let reason = match outcome.word.as_str() {
-                "ignored" => "This store has no such property.",
-                "invalid" => "Its value does not fit this store's property.",
-                "duplicate" => "It stood on an earlier line.",
-                _ => "",
-            };
-            if !reason.is_empty() {
-                self.partly(Remark::new(outcome.line, "", reason))?;
-            }
-            *self.outcomes.entry(format!("{what}_{}", outcome.word)).or_default() += 1;
+            let name = if what.is_empty() { word } else { format!("{what}_{word}") };
+            *self.outcomes.entry(name).or_default() += 1;
         }
         Ok(())
     }
@@ -125,17 +122,9 @@ impl Report {
         *self.outcomes.entry("skipped".to_owned()).or_default() += 1;
     }
 
-    pub(super) fn history(&mut self, written: u64, present: u64) {
-        for (word, rows) in [("history_imported", written), ("history_present", present)] {
-            if rows > 0 {
-                *self.outcomes.entry(word.to_owned()).or_default() += rows;
-            }
-        }
-    }
-
     /// Prints it. What was left out for its data or its user makes the exit code 7, a stop before the end 5.
-    pub(super) fn finish(mut self, json: bool, dry_run: bool, complete: bool) -> Result<(), Failure> {
-        (self.dry_run, self.complete) = (dry_run, complete);
+    pub(super) fn finish(mut self, json: bool, complete: bool) -> Result<(), Failure> {
+        self.complete = complete;
         if let Some(mut file) = self.file.take() {
             file.flush()?;
         }
@@ -147,7 +136,7 @@ impl Report {
             let words = if words.is_empty() { "nothing to import".to_owned() } else { words.join(", ") };
             line(&format!(
                 "{}{} rows read, {} of guests: {words}.",
-                if dry_run { "Dry run. " } else { "" },
+                if self.dry_run { "Dry run. " } else { "" },
                 self.rows,
                 self.guests
             ))?;
@@ -162,17 +151,10 @@ impl Report {
                 ));
             }
         }
-        let refused = [
-            "rejected",
-            "properties_invalid",
-            "properties_duplicate",
-            "users_duplicate",
-            "unknown_user",
-            "duplicate",
-            "unknown_oauth_entity",
-            "in_the_future",
-        ];
-        match (complete, refused.iter().any(|word| self.outcomes.contains_key(*word))) {
+        let refused =
+            ["rejected", "unfit", "invalid", "duplicate", "unknown_user", "unknown_oauth_entity", "in_the_future", "maintenance"];
+        let refused = self.outcomes.keys().any(|word| refused.iter().any(|refused| word.ends_with(refused)));
+        match (complete, refused) {
             (false, _) => Err(Failure::Answered(5)),
             (true, true) => Err(Failure::Answered(7)),
             (true, false) => Ok(()),

@@ -13,7 +13,7 @@ fn batch(round: u32) -> Vec<ImportSession> {
     (0..20)
         .map(|n| {
             let token = ForeignToken::parse(&format!("a-token-of-another-store-{round}-{n}")).unwrap();
-            ImportSession::foreign(n, &token, Some("abel.tuter".to_owned()), &ForeignFacts::default())
+            ImportSession::foreign(n, &token, Some("abel.tuter".to_owned()), &ForeignFacts::default()).unwrap()
         })
         .collect()
 }

@@ -11,7 +11,7 @@ const TOKEN: &str = "s:kYPpXyTmsqP8wlwHqg8QmVwZm1l7Q0pY.3Wn1Yb7Vv2o9";
 const WAY: ImportWay<'static> = ImportWay { source: "connect", strict_idle: false, rehearse: false };
 
 fn session(line: u64, token: &str, user: Option<&str>, facts: &ForeignFacts) -> ImportSession {
-    ImportSession::foreign(line, &ForeignToken::parse(token).unwrap(), user.map(str::to_owned), facts)
+    ImportSession::foreign(line, &ForeignToken::parse(token).unwrap(), user.map(str::to_owned), facts).unwrap()
 }
 
 /// Imports them, and the word for each.
@@ -187,4 +187,34 @@ async fn no_limit_on_their_number_keeps_a_session_out() {
     let facts = ForeignFacts::default();
     let batch: Vec<_> = (1..4).map(|n| session(n, &format!("{TOKEN}{n}"), Some("abel.tuter"), &facts)).collect();
     assert_eq!(import(&db, &batch, WAY).await, ["imported"; 3]);
+}
+
+/// X3: an import is no way around maintenance. What began before it ends with it, by the same limits as every session.
+#[tokio::test]
+async fn nobody_comes_in_by_an_import_during_maintenance() {
+    let db = stopped().await;
+    db.user("root").await;
+    db.sql("update tenure.users set roles = '{admin}' where name = 'root'").await;
+    set(&db, "tenure.maintenance_at", "2027-06-01T10:00:00Z").await;
+    let since = |at: &str| ForeignFacts { created_at: Some(t(at)), last_activity_at: Some(t(at)), ..ForeignFacts::default() };
+
+    at(&db, "09:50").await;
+    let early = session(1, TOKEN, Some("abel.tuter"), &since("09:45"));
+    assert_eq!(import(&db, &[early], WAY).await, ["imported"]);
+    assert_eq!(live(&db, TOKEN).await.expires_at, Some(t("10:00")));
+    at(&db, "10:05").await;
+    match presented(&db, TOKEN).await {
+        Verdict::Over(over) => assert_eq!((over.ending.reason.as_str(), over.ending.at), ("maintenance", t("10:00"))),
+        verdict => panic!("{verdict:?}"),
+    }
+    let rows = [
+        (Some("abel.tuter"), since("09:55"), "maintenance"),
+        (Some("abel.tuter"), since("10:01"), "maintenance"),
+        (Some("abel.tuter"), ForeignFacts::default(), "maintenance"),
+        (None, ForeignFacts::default(), "maintenance"),
+        (Some("root"), since("09:55"), "maintenance"),
+        (Some("root"), since("10:01"), "imported"),
+    ];
+    let batch: Vec<_> = (1..).zip(&rows).map(|(n, (user, facts, _))| session(n, &format!("{TOKEN}{n}"), *user, facts)).collect();
+    assert_eq!(import(&db, &batch, WAY).await, rows.map(|(.., word)| word));
 }
