@@ -177,3 +177,41 @@ async fn sessions_of_spring_go_on_without_their_objects() {
     assert_eq!(checked["session"]["user"], "abel.tuter");
     assert_eq!(db.count("select count(*) from tenure.sessions where created_at < tenure.now() - interval '59 minutes'").await, 2);
 }
+
+/// 117: Ctrl-C stops between two pages, says what is done, and the same import again does the rest.
+#[tokio::test]
+async fn case_117_an_import_that_is_stopped_goes_on_where_it_was() {
+    use std::io::{BufRead, BufReader, Read};
+
+    let db = database().await;
+    let other = other(
+        "create table session (sid varchar not null primary key, sess json not null, expire timestamp(6) not null);
+         insert into session select 'session-of-a-guest-' || n, '{\"cookie\":{}}', localtimestamp + interval '1 hour' from generate_series(1, 5000) n;",
+    )
+    .await;
+    // The first page waits here, so that the signal comes while it is written.
+    let mut holder = db.connection().await;
+    sqlx::query("select pg_advisory_lock_shared(hashtextextended('tenure.import', 1))").execute(&mut holder).await.unwrap();
+    let args = ["import", "connect", "env:OTHER", "--user-path", "user", "--json"];
+    let mut child =
+        program(&db.url).args(args).env("OTHER", &other).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let waiting = "select count(*) from pg_locks l join pg_database d on d.oid = l.database
+                    where d.datname = current_database() and l.locktype = 'advisory' and not l.granted";
+    while db.count(waiting).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let mut error = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    error.read_line(&mut said).unwrap();
+    assert!(said.contains("Begin the same import again"), "{said}");
+    holder.close().await.unwrap();
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(5), "{out}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&report["complete"], &report["outcomes"]), (&json!(false), &json!({ "imported": 4000 })), "{report:#}");
+
+    let (code, report) = import(&db, &other, &["connect", "--user-path", "user"]);
+    assert_eq!((code, &report["outcomes"]), (0, &json!({ "imported": 1000, "present": 4000 })), "{report:#}");
+}

@@ -5,6 +5,7 @@ mod config;
 mod fuzz;
 mod http;
 mod lists;
+mod moving;
 mod sessions;
 mod tokens;
 mod wire;

@@ -66,6 +66,29 @@ async fn an_import_waits_for_a_lock_out_under_way_and_imports_nothing() {
     assert_eq!(db.count("select count(*) from tenure.sessions").await, 0);
 }
 
+/// The same with the lock taken away: the import judges what the lock-out has not yet changed, and its sessions outlive it.
+#[tokio::test]
+async fn without_its_lock_an_import_outlives_a_lock_out() {
+    let db = Db::new().await;
+    db.user("abel.tuter").await;
+    db.sql(
+        "do $do$
+         declare v_body text := pg_get_functiondef('tenure.import_sessions'::regproc);
+         begin
+             assert position('for no key update' in v_body) > 0;
+             execute replace(v_body, 'for no key update', '');
+         end $do$",
+    )
+    .await;
+    let mut locking = db.connection().await;
+    let mut transaction = locking.begin().await.unwrap();
+    sqlx::query("update tenure.users set locked_out = true").execute(&mut *transaction).await.unwrap();
+    let outcomes = db.store.import_sessions(0, &batch(0), WAY, Actor("import")).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| outcome.word == "imported"), "{outcomes:?}");
+    transaction.commit().await.unwrap();
+    assert_eq!(db.count("select count(*) from tenure.sessions").await, 20, "the lock is what the rule rests on");
+}
+
 #[tokio::test]
 async fn no_live_session_is_left_whoever_comes_first() {
     let db = Db::new().await;
