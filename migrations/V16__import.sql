@@ -143,14 +143,17 @@ comment on function tenure.import_users(jsonb) is
 -- import counts as its activity, unless p_strict; the maximum life does not move. During maintenance nobody comes in who could not
 -- sign in: an import is no way around it.
 -- With ids they are this store's own, exactly as they were.
+-- Whatever is looked up is looked up by an index: a plan made while the table was empty would read it from end to end for every batch.
 -- A rehearsal judges and writes nothing. Lanes run at once; whoever calls keeps the sessions of a user, and so those of a token, in one of them.
 create function tenure.import_sessions(p_lane int, p_source text, p_strict boolean, p_rehearse boolean, p_users text[], p_rows jsonb)
     returns table (line bigint, outcome text)
-    language plpgsql set jit = off
+    language plpgsql set jit = off set enable_seqscan = off
     as $$
 #variable_conflict use_column
 declare
-    v_now timestamptz;
+    v_now   timestamptz;
+    v_actor text := tenure.actor();
+    v_node  text := tenure.node();
 begin
     -- import_admission: a maintenance that begins at once comes wholly before this batch or wholly after, as for a sign-in (X3).
     perform pg_advisory_xact_lock_shared(hashtextextended('tenure.maintenance', 0));
@@ -195,12 +198,12 @@ begin
         select c.*, l.expires_at as due_at,
                case when c.expires_at <= v_now                                     then 'expired'
                     when row_number() over (partition by (c.s).token_hash order by c.line) > 1 then 'duplicate'
-                    when c.own and (exists (select from tenure.sessions x where x.id = (c.s).id)
-                                    or exists (select from tenure.ended_sessions x where x.id = (c.s).id)) then 'present'
-                    when not c.own and (exists (select from tenure.sessions x where x.foreign_hash = (c.s).foreign_hash)
-                                        or exists (select from tenure.ended_sessions x
-                                                    where x.kind in ('user', 'guest') and x.oauth_hashes is not null
-                                                      and x.oauth_hashes[1] = (c.s).foreign_hash)) then 'present'
+                    when c.own and coalesce((select true from tenure.sessions x where x.id = (c.s).id),
+                                            (select true from tenure.ended_sessions x where x.id = (c.s).id)) then 'present'
+                    when not c.own and coalesce((select true from tenure.sessions x where x.foreign_hash = (c.s).foreign_hash limit 1),
+                                                (select true from tenure.ended_sessions x
+                                                  where x.kind in ('user', 'guest') and x.oauth_hashes is not null
+                                                    and x.oauth_hashes[1] = (c.s).foreign_hash limit 1)) then 'present'
                     when c.user_lost                                               then 'unknown_user'
                     when c.entity_lost                                             then 'unknown_oauth_entity'
                     when c.locked_out                                              then 'user_locked_out'
@@ -208,24 +211,30 @@ begin
                     when c.future                                                  then 'in_the_future'
                     when p.maintenance_at <= v_now
                          and not (coalesce(c.admin, false) and (c.s).created_at >= p.maintenance_at) then 'maintenance'
+                    when l.expires_at is null                                      then 'unfit'
                     when l.expires_at > v_now                                      then 'imported'
                     when l.reason = 'idle' and not c.own and not p_strict          then 'imported'
                     else 'over' end as outcome
           from candidate c
           join tenure.policies p on p.kind = (c.s).kind
          cross join lateral tenure.limits(c.s, p) l
-    ), moved as materialized (
-        select j.line, j.user_name, j.where_from, j.tokens,
-               case when j.due_at > v_now then j.s else jsonb_populate_record(j.s, jsonb_build_object('anchor_at', v_now)) end as s
+    ), settled as materialized (
+        select j.line, j.user_name, j.where_from, j.tokens, j.s,
+               case when j.due_at > v_now then (j.s).anchor_at else v_now end as anchor_at,
+               case when j.due_at > v_now then j.due_at
+                    else (select l.expires_at from tenure.policies p
+                           cross join lateral tenure.limits(jsonb_populate_record(j.s, jsonb_build_object('anchor_at', v_now)), p) l
+                           where p.kind = (j.s).kind) end           as due_at
           from judged j
          where j.outcome = 'imported' and not p_rehearse
-    ), settled as materialized (
-        select m.line, m.user_name, m.where_from, m.tokens, jsonb_populate_record(m.s, jsonb_build_object('due_at', l.expires_at)) as s
-          from moved m
-          join tenure.policies p on p.kind = (m.s).kind
-         cross join lateral tenure.limits(m.s, p) l
     ), born as (
-        insert into tenure.sessions select (t.s).* from settled t
+        insert into tenure.sessions
+              (id, token_hash, kind, user_id, user_epoch, device, remember_me, residue, created_at, anchor_at, due_at, refresh_seconds,
+               idle_limit_seconds, window_seconds, oauth_entity_id, app_state, app_state_at, node, foreign_hash)
+        select (t.s).id, (t.s).token_hash, (t.s).kind, (t.s).user_id, (t.s).user_epoch, (t.s).device, (t.s).remember_me, (t.s).residue,
+               (t.s).created_at, t.anchor_at, t.due_at, (t.s).refresh_seconds, (t.s).idle_limit_seconds, (t.s).window_seconds,
+               (t.s).oauth_entity_id, (t.s).app_state, (t.s).app_state_at, (t.s).node, (t.s).foreign_hash
+          from settled t
     ), described as (
         insert into tenure.session_attributes (session_id, client_address, user_agent, attributes, version)
         select (t.s).id, (t.where_from ->> 'client_address')::inet, t.where_from ->> 'user_agent',
@@ -239,7 +248,7 @@ begin
          cross join lateral jsonb_populate_record(null::tenure.oauth_tokens, k.token || jsonb_build_object('session_id', (t.s).id)) r
     ), noted as (
         insert into tenure.session_events (id, at, type, session_id, user_name, actor, node, details)
-        select tenure.uuid_v7(v_now), v_now, 'session_imported', (t.s).id, t.user_name, tenure.actor(), tenure.node(),
+        select tenure.uuid_v7(v_now), v_now, 'session_imported', (t.s).id, t.user_name, v_actor, v_node,
                jsonb_build_object('kind', (t.s).kind, 'source', p_source)
           from settled t
     )
@@ -247,6 +256,6 @@ begin
 end
 $$;
 comment on function tenure.import_sessions(int, text, boolean, boolean, text[], jsonb) is
-    'Imports sessions in bulk; answers for each line imported, present, expired, over, duplicate, unknown_user, user_locked_out, user_inactive, unknown_oauth_entity, in_the_future or maintenance.';
+    'Imports sessions in bulk; answers for each line imported, present, expired, over, duplicate, unknown_user, user_locked_out, user_inactive, unknown_oauth_entity, in_the_future, maintenance or unfit.';
 
 revoke execute on all functions in schema tenure from public;

@@ -109,9 +109,28 @@ enum Command {
     /// Examine the database: server, schema, clock, bloat, rights, nodes; what was found and what to do. Changes nothing.
     Doctor(doctor::DoctorArgs),
     /// Move in: take the sessions of another store, with the tokens their clients hold.
-    #[command(subcommand)]
+    ///
+    /// Begin with --dry-run: it reads everything, says what would be imported and what would be left out and why, and writes nothing.
+    /// An import that was stopped or killed is begun again as it was: what is there already is skipped. The table or file that is
+    /// imported from is only read.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+        tenure import connect env:OTHER_DATABASE_URL --user-path passport.user --cookie-secret env:SESSION_SECRET --dry-run\n  \
+        tenure import django env:OTHER_DATABASE_URL --create-users --report left-out.ndjson\n  \
+        tenure import servicenow sys_user.csv --table sys_user\n  \
+        tenure import tenure sessions.ndjson\n\
+        Exit codes: 0 everything was taken, was there or had ended; 7 something was left out, and said by line; 130 stopped by Ctrl-C\n\
+        after the page under way. docs/MIGRATIONS.md says what comes along, and how to cut over."
+    )]
     Import(import::ImportCommand),
     /// Write users, properties, client applications and live sessions into a file that `tenure import tenure` takes; no raw tokens.
+    #[command(after_help = "Examples:\n  \
+        tenure export --output sessions.ndjson.gz --gzip\n  \
+        tenure export --ended --events --output everything.ndjson\n  \
+        tenure export | ssh elsewhere 'cat > sessions.ndjson'\n\
+        One snapshot, in one order: the same store makes the same bytes. It holds digests of tokens and passwords: keep it as a backup.\n\
+        API keys, nodes and open transactions stay behind.")]
     Export(export::ExportArgs),
     /// Measure sign-ins and checks on this PostgreSQL, in a database of its own.
     Bench(bench::BenchArgs),
@@ -197,7 +216,8 @@ pub fn run() -> ExitCode {
 fn password_in_arguments() -> bool {
     let has_password =
         |url: &str| url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).is_some_and(|(user, _)| user.contains(':'));
-    let arguments: Vec<String> = std::env::args().collect();
+    // A file's name may have bytes that are no text.
+    let arguments: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let joined = arguments.iter().filter_map(|argument| argument.strip_prefix("--database-url="));
     let apart = arguments.windows(2).filter(|pair| pair[0] == "--database-url").map(|pair| pair[1].as_str());
     joined.chain(apart).any(has_password)

@@ -48,15 +48,15 @@ pub(super) enum ImportCommand {
         #[command(flatten)]
         args: ForeignArgs,
     },
-    /// A file that ServiceNow exported: users, properties or OAuth entities, as XML, CSV or JSON.
-    Servicenow(servicenow::ServicenowArgs),
-    /// An export of this store: users, properties, client applications, sessions, and history if it holds any.
-    Tenure(tenure::TenureArgs),
     /// Sessions of Spring Session JDBC, table `spring_session`; their attributes, serialised Java objects, stay behind.
     Spring {
         #[command(flatten)]
         args: ForeignArgs,
     },
+    /// A file that ServiceNow exported: users, properties or OAuth entities, as XML, CSV or JSON.
+    Servicenow(servicenow::ServicenowArgs),
+    /// An export of this store: users, properties, client applications, sessions, and history if it holds any.
+    Tenure(tenure::TenureArgs),
 }
 
 /// Options of every import of sessions.

@@ -53,6 +53,38 @@ fn every_make_command_a_document_names_exists() {
     }
 }
 
+/// What refinery's own program would run, by the library it is made of: every file, with the checksum that ours writes.
+#[test]
+fn the_stock_refinery_program_finds_what_the_migrations_page_tells_it() {
+    use refinery_core::{Migration, MigrationType, find_migration_files};
+
+    mod embedded {
+        refinery::embed_migrations!("migrations");
+    }
+    let (page, manifest) = (read("docs/MIGRATIONS.md"), read("Cargo.toml"));
+    let (major, _) = page.split_once("refinery_cli --version ").unwrap().1.split_once(".0 ").unwrap();
+    assert!(manifest.contains(&format!("refinery = {{ version = \"{major}\"")), "{major} is another refinery than ours");
+    let command = page.lines().map(str::trim).find(|line| line.starts_with("refinery migrate ")).unwrap();
+    let words: Vec<_> = command.split(' ').collect();
+    assert!(words.contains(&"-d") && words.contains(&"-m"), "it has to abort when files were changed or are missing");
+    assert!(words.windows(2).any(|pair| pair == ["-e", "DATABASE_URL"]));
+    let folder = words.windows(2).find(|pair| pair[0] == "-p").unwrap()[1];
+
+    let files = find_migration_files(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), MigrationType::Sql).unwrap();
+    let mut found: Vec<_> = files
+        .map(|file| {
+            Migration::unapplied(file.file_stem().unwrap().to_str().unwrap(), &fs::read_to_string(&file).unwrap()).unwrap()
+        })
+        .map(|migration| (migration.version(), migration.name().to_owned(), migration.checksum()))
+        .collect();
+    let runner = embedded::migrations::runner();
+    let mut ours: Vec<_> =
+        runner.get_migrations().iter().map(|one| (one.version(), one.name().to_owned(), one.checksum())).collect();
+    found.sort();
+    ours.sort();
+    assert_eq!(found, ours);
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
     for document in DOCUMENTS {

@@ -9,14 +9,58 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::super::Failure;
-use super::super::output::{document, line, note};
+use super::super::output::{document, line, note, table};
 use crate::import::Remark;
 use crate::store::Outcome;
 
+/// Exit code after Ctrl-C, as of every bulk operation.
+const INTERRUPTED: u8 = 130;
 /// Remarks that are shown.
 const SHOWN: usize = 20;
 /// Remarks that are written into the file: more are counted only.
 const WRITTEN: u64 = 1_000_000;
+
+/// What an outcome means for whoever imports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// Nothing to wonder at.
+    Fine,
+    /// Left out as this store's rules want it: said by line.
+    Said,
+    /// Left out for what it holds, or for what is missing here: said by line, and by the exit code.
+    Refused,
+}
+
+/// Every outcome, in the order in which they are shown.
+const OUTCOMES: [(&str, Weight, &str); 17] = [
+    ("imported", Weight::Fine, "It is here now."),
+    ("present", Weight::Fine, "It was here already."),
+    ("expired", Weight::Fine, "It had ended in its own store."),
+    ("skipped", Weight::Fine, "Of another table, deleted or empty."),
+    ("waits_for_its_user", Weight::Fine, "Its user or client application is not here yet: the file has to bring it."),
+    ("ignored", Weight::Said, "This store has no such property."),
+    ("over", Weight::Said, "It would have ended before now under this store's limits."),
+    ("user_locked_out", Weight::Said, "Its user is locked out."),
+    ("user_inactive", Weight::Said, "Its user is inactive."),
+    (
+        "maintenance",
+        Weight::Refused,
+        "There is maintenance, in which only sessions of administrators begin. Import again after it.",
+    ),
+    ("unknown_user", Weight::Refused, "There is no such user. Create it, or import with --create-users."),
+    ("unknown_oauth_entity", Weight::Refused, "There is no such client application."),
+    ("duplicate", Weight::Refused, "It stood on an earlier line."),
+    ("in_the_future", Weight::Refused, "It begins or was active in the future."),
+    ("invalid", Weight::Refused, "Its value does not fit this store's property."),
+    ("unfit", Weight::Refused, "It breaks a rule of this store's tables."),
+    ("rejected", Weight::Refused, "It cannot be read."),
+];
+
+/// Where an outcome stands above: those of rows that are no sessions begin with the name of their table.
+fn place(outcome: &str) -> usize {
+    let is = |word: &str| outcome == word || outcome.strip_suffix(word).is_some_and(|table| table.ends_with('_'));
+    OUTCOMES.iter().position(|(word, ..)| is(word)).unwrap_or(OUTCOMES.len() - 1)
+}
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
@@ -91,24 +135,10 @@ impl Report {
     /// What came of other rows; their outcomes carry the name of their table.
     pub(super) fn outcomes_of(&mut self, what: &str, outcomes: Vec<Outcome>) -> Result<(), Failure> {
         for Outcome { line, word, rule } in outcomes {
-            let reason = match (&*word, rule) {
-                ("unknown_user", _) => "There is no such user. Create it, or import with --create-users.",
-                ("user_locked_out", _) => "Its user is locked out.",
-                ("user_inactive", _) => "Its user is inactive.",
-                ("over", _) => "It would have ended before now under this store's limits.",
-                ("maintenance", _) => {
-                    "There is maintenance, in which only sessions of administrators begin. Import again after it."
-                }
-                ("duplicate", _) => "It stood on an earlier line.",
-                ("unknown_oauth_entity", _) => "There is no such client application.",
-                ("in_the_future", _) => "It begins or was active in the future.",
-                ("ignored", _) => "This store has no such property.",
-                ("invalid", _) => "Its value does not fit this store's property.",
-                ("unfit", Some(rule)) => &format!("It breaks a rule of this store's tables: {rule}."),
-                // Nothing to wonder at: taken, there already, or dead in its own store.
-                _ => "",
-            };
-            if !reason.is_empty() {
+            let (_, weight, meaning) = OUTCOMES[place(&word)];
+            if weight != Weight::Fine {
+                let reason =
+                    rule.map_or_else(|| meaning.to_owned(), |rule| format!("{} ({rule})", meaning.trim_end_matches('.')));
                 self.partly(Remark::new(line, "", reason))?;
             }
             let name = if what.is_empty() { word } else { format!("{what}_{word}") };
@@ -122,7 +152,7 @@ impl Report {
         *self.outcomes.entry("skipped".to_owned()).or_default() += 1;
     }
 
-    /// Prints it. What was left out for its data or its user makes the exit code 7, a stop before the end 5.
+    /// Prints it. What was left out for its data or its user makes the exit code 7, a stop before the end 130.
     pub(super) fn finish(mut self, json: bool, complete: bool) -> Result<(), Failure> {
         self.complete = complete;
         if let Some(mut file) = self.file.take() {
@@ -131,15 +161,22 @@ impl Report {
         if json {
             document(&self)?;
         } else {
-            let words: Vec<String> =
-                self.outcomes.iter().map(|(word, rows)| format!("{rows} {}", word.replace('_', " "))).collect();
-            let words = if words.is_empty() { "nothing to import".to_owned() } else { words.join(", ") };
             line(&format!(
-                "{}{} rows read, {} of guests: {words}.",
-                if self.dry_run { "Dry run. " } else { "" },
+                "{}{} rows read, {} of guests.",
+                if self.dry_run { "Dry run, nothing is written: so it would be. " } else { "" },
                 self.rows,
                 self.guests
             ))?;
+            if self.users_created > 0 {
+                line(&format!("{} users created.", self.users_created))?;
+            }
+            let mut outcomes: Vec<_> = self.outcomes.iter().collect();
+            outcomes.sort_by_key(|(word, _)| place(word));
+            let rows: Vec<_> = outcomes
+                .into_iter()
+                .map(|(word, rows)| vec![rows.to_string(), word.replace('_', " "), OUTCOMES[place(word)].2.to_owned()])
+                .collect();
+            table(&["rows", "outcome", "meaning"], &rows)?;
             for remark in &self.first_remarks {
                 let field = if remark.field.is_empty() { String::new() } else { format!(", {}", remark.field) };
                 note(&format!("Row {}{field}: {}", remark.line, remark.reason));
@@ -151,11 +188,9 @@ impl Report {
                 ));
             }
         }
-        let refused =
-            ["rejected", "unfit", "invalid", "duplicate", "unknown_user", "unknown_oauth_entity", "in_the_future", "maintenance"];
-        let refused = self.outcomes.keys().any(|word| refused.iter().any(|refused| word.ends_with(refused)));
+        let refused = self.outcomes.keys().any(|word| OUTCOMES[place(word)].1 == Weight::Refused);
         match (complete, refused) {
-            (false, _) => Err(Failure::Answered(5)),
+            (false, _) => Err(Failure::Answered(INTERRUPTED)),
             (true, true) => Err(Failure::Answered(7)),
             (true, false) => Ok(()),
         }

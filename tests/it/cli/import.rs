@@ -208,7 +208,7 @@ async fn case_117_an_import_that_is_stopped_goes_on_where_it_was() {
     holder.close().await.unwrap();
     let mut out = String::new();
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(5), "{out}");
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{out}");
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&report["complete"], &report["outcomes"]), (&json!(false), &json!({ "imported": 4000 })), "{report:#}");
 
