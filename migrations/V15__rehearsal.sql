@@ -93,16 +93,19 @@ create function tenure.effect(was_at timestamptz, becomes_at timestamptz, barred
 comment on function tenure.effect(timestamptz, timestamptz, boolean, timestamptz) is
     'over, ends_now, ends_earlier, ends_later or unchanged: what moving its deadline does to a session at an instant.';
 
--- tenure.foreseen: what a change of its policy from o to p does to one session, with deadline and reason before and after.
+-- tenure.foreseen: what a change of its policy from o to p does to one session, with deadline and reason before and after. The fence
+-- has each deadline computed once, and makes of them columns, without which tenure.effect would be called and not written in.
 create function tenure.foreseen(s tenure.sessions, o tenure.policies, p tenure.policies, barred boolean, at timestamptz)
     returns table (effect text, was_at timestamptz, was_reason text, becomes_at timestamptz, becomes_reason text)
     language sql stable
     as $$
-    select tenure.effect(was.expires_at, becomes.expires_at, barred, at), was.expires_at, was.reason,
-           case when barred then at else greatest(becomes.expires_at, at) end,
-           case when barred and becomes.expires_at > at then 'inactivated' else becomes.reason end
-      from tenure.limits(s, o) was
-     cross join tenure.limits(s, p) becomes
+    select tenure.effect(l.was_at, l.becomes_at, barred, at), l.was_at, l.was_reason,
+           case when barred then at else greatest(l.becomes_at, at) end,
+           case when barred and l.becomes_at > at then 'inactivated' else l.becomes_reason end
+      from (select was.expires_at as was_at, was.reason as was_reason, becomes.expires_at as becomes_at, becomes.reason as becomes_reason
+              from tenure.limits(s, o) was
+             cross join tenure.limits(s, p) becomes
+            offset 0) l
     $$;
 comment on function tenure.foreseen(tenure.sessions, tenure.policies, tenure.policies, boolean, timestamptz) is
     'What a change of its policy does to a session at an instant, given whether its user''s state then ends it: the effect, deadline and reason before and after.';
@@ -163,7 +166,10 @@ begin
     end if;
 
     if v_ids is not null then
-        -- policy_change_judge: judged again under the row locks, so that activity recorded meanwhile counts.
+        -- policy_change_lock
+        perform from tenure.sessions s where s.id = any (v_ids) order by s.id for update;
+        -- policy_change_judge: judged again under the row locks, so that activity recorded meanwhile counts. It is a statement of its
+        -- own: what is fenced is not computed again for a row that the lock was waited for.
         -- What was over already ends as what it was, by the store itself; the rest by whoever made the change.
         select array_agg(d.id order by d.id) filter (where d.effect = 'over'), array_agg(d.was_reason order by d.id) filter (where d.effect = 'over'),
                array_agg(d.was_at order by d.id) filter (where d.effect = 'over'),
@@ -177,9 +183,7 @@ begin
                   left join tenure.users u on u.id = s.user_id and not u.active
                  cross join lateral tenure.foreseen(s, o, p, p.refuse_inactive and u.id is not null, v_now) f
                  where s.id = any (v_ids)
-                   and f.effect in ('over', 'ends_now')
-                 order by s.id
-                   for update of s) d;
+                   and f.effect in ('over', 'ends_now')) d;
         perform tenure.guard(coalesce(cardinality(v_ids), 0));
         if v_due is not null then
             perform tenure.end_sessions(v_due, v_causes, v_ats, 'tenure');

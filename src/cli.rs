@@ -49,6 +49,7 @@ struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// postgres://USER:PASSWORD@HOST:PORT/DATABASE; better in the environment than on the command line, which others can read.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]

@@ -14,7 +14,7 @@ pub struct Refusal {
     pub message: String,
     /// What to do; empty when there is nothing to say.
     pub advice: String,
-    /// How many sessions it is about, for codes that count: `too_many_endings`, `preview_changed`.
+    /// How many sessions it is about, for codes that count: `too_many_endings`, `not_confirmed`, `preview_changed`.
     pub count: Option<i64>,
 }
 
@@ -35,6 +35,15 @@ impl Error {
     /// A refusal.
     pub fn refused(status: u16, code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Refusal { status, code: code.into(), message: message.into(), advice: advice.into(), count: None }.into()
+    }
+
+    /// The same refusal, with the number of sessions that it is about.
+    #[must_use]
+    pub fn with_count(mut self, count: i64) -> Self {
+        if let Cause::Refused(refusal) = &mut *self.0 {
+            refusal.count = Some(count);
+        }
+        self
     }
 
     /// The store cannot know now: PostgreSQL is away, or too slow. Ask again in a second.

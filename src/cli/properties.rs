@@ -19,6 +19,11 @@ pub(super) enum PropertiesCommand {
         name: String,
     },
     /// Set a property; in force at once for every live session.
+    ///
+    /// What that does to them shows `tenure properties what-if`, without doing it, and ends with the command that does just that.
+    #[command(after_help = "Examples:\n  \
+        tenure properties set glide.ui.session_timeout 20\n  \
+        tenure properties set glide.ui.session_timeout 20 --expect-count 120")]
     Set {
         /// Property name.
         name: String,
@@ -53,7 +58,6 @@ pub(super) enum PropertiesCommand {
         /// Property name.
         name: String,
         /// Value, in the property's unit.
-        #[arg(required_unless_present = "unset")]
         value: Option<String>,
         /// Restore the default instead of setting a value.
         #[arg(long, conflicts_with = "value")]
@@ -99,7 +103,10 @@ pub(super) async fn run(global: &Global, command: PropertiesCommand) -> Result<(
                 table(&["name", "value", "unit", "default", "source"], &[row(&property)])?;
                 return line(&property.description);
             }
-            PropertiesCommand::WhatIf { name, value, .. } => {
+            PropertiesCommand::WhatIf { name, value, unset } => {
+                if value.is_none() && !unset {
+                    return Err(Failure::Usage("Give a value, or --unset to rehearse restoring the default.".to_owned()));
+                }
                 let forecast = manager.rehearse_property(&name, value.as_deref()).await?;
                 return if global.json { document(&forecast) } else { show(&forecast, value.as_deref()) };
             }
@@ -134,9 +141,6 @@ fn show(forecast: &PropertyForecast, value: Option<&str>) -> Result<(), Failure>
         "{} live sessions end now, {} end earlier, {} end later.",
         forecast.ends_now, forecast.ends_earlier, forecast.ends_later
     ))?;
-    if forecast.kinds.is_empty() {
-        return line("No deadline depends on it.");
-    }
     let rows: Vec<_> = forecast
         .kinds
         .iter()
@@ -145,7 +149,11 @@ fn show(forecast: &PropertyForecast, value: Option<&str>) -> Result<(), Failure>
             std::iter::once(kind.kind.to_string()).chain(counts.map(|count| count.to_string())).collect()
         })
         .collect();
-    table(&["kind", "end now", "end earlier", "end later", "unchanged"], &rows)?;
+    if rows.is_empty() {
+        line("It moves the deadline of no live session.")?;
+    } else {
+        table(&["kind", "end now", "end earlier", "end later", "unchanged"], &rows)?;
+    }
     examples(&forecast.examples)?;
     // A value is one word of a shell only in quotes.
     let change = match value {

@@ -33,7 +33,19 @@ pub(super) enum SessionsCommand {
         /// Session id.
         id: Uuid,
     },
-    /// End one session, or all that meet a filter; nobody is locked out.
+    /// End one session by its id, or every live session that meets the conditions; nobody is locked out.
+    ///
+    /// Several are ended in two steps. First look: --preview shows how many sessions of how many users would end, by kind and node,
+    /// with the newest as examples. Then end them: on a terminal the number has to be typed; a script says --yes and --expect-count
+    /// with the number of the preview. When it would be another number by then, nothing is ended. Sessions that begin after that
+    /// are spared, and so are those named by --except, your own for instance.
+    #[command(after_help = "Examples:\n  \
+        tenure sessions terminate 0198c1f2-3a4b-7c5d-8e6f-0a1b2c3d4e5f\n  \
+        tenure sessions terminate --kind guest --idle-minutes-min 20 --preview\n  \
+        tenure sessions terminate --kind guest --idle-minutes-min 20 --yes --expect-count 120\n  \
+        tenure sessions terminate --all --except 0198c1f2-3a4b-7c5d-8e6f-0a1b2c3d4e5f --reason maintenance\n\n\
+        More than 10,000 end in batches of that size. Ctrl-C lets the batch under way finish, says how many ended and how many are\n\
+        left, and exits with 130.")]
     Terminate(Box<TerminateArgs>),
     /// Start a session; prints its token once.
     Create(CreateArgs),
@@ -47,6 +59,7 @@ pub(super) enum SessionsCommand {
 
 /// The conditions of a list.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Conditions")]
 pub(super) struct FilterArgs {
     /// Only of this user.
     #[arg(long)]

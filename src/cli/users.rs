@@ -28,7 +28,14 @@ pub(super) enum UsersCommand {
     },
     /// Create a user.
     Create(CreateArgs),
-    /// Lock a user out: no sign-in, no action by e-mail, all sessions end; --what-if shows which.
+    /// Lock a user out: no sign-in, no action by e-mail, all sessions end.
+    ///
+    /// With --what-if nothing is changed: it shows how many live sessions of which kind on which node would end. With --expect-count
+    /// and that number just so many end, or the user is not locked out.
+    #[command(after_help = "Examples:\n  \
+        tenure users lock-out abel.tuter\n  \
+        tenure users lock-out abel.tuter --what-if\n  \
+        tenure users lock-out abel.tuter --expect-count 3")]
     LockOut {
         /// User name.
         name: String,
@@ -45,7 +52,13 @@ pub(super) enum UsersCommand {
         /// User name.
         name: String,
     },
-    /// Make a user inactive; by default that locks out too, and ends all sessions; --what-if shows which.
+    /// Make a user inactive; by default that locks out too, and ends all sessions.
+    ///
+    /// With --what-if nothing is changed: it shows the user as it would be, and how many live sessions of which kind on which node
+    /// would end. With --expect-count and that number just so many end, or the user stays active.
+    #[command(after_help = "Examples:\n  \
+        tenure users deactivate abel.tuter --what-if\n  \
+        tenure users deactivate abel.tuter --expect-count 3")]
     Deactivate {
         /// User name.
         name: String,

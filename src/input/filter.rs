@@ -118,7 +118,7 @@ impl TerminateInput {
         }
         let filter = self.filter.unwrap_or_default().validate()?;
         Ok(BulkOrder {
-            bulk: Bulk { filter, ids: ids.transpose()?, except, as_of: None },
+            bulk: Bulk { filter, ids: ids.transpose()?, except },
             reason,
             expect: self.expect,
             all: self.all.unwrap_or(false),

@@ -27,7 +27,8 @@ pub(super) struct Problem {
     /// One sentence, and what to do.
     detail: String,
     /// Stable code.
-    code: String,
+    #[schema(value_type = String)]
+    code: Box<str>,
     /// Why the session ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<EndReason>,
@@ -46,7 +47,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(status: u16, code: impl Into<String>, message: &str, advice: &str) -> Self {
+    pub(super) fn new(status: u16, code: impl Into<Box<str>>, message: &str, advice: &str) -> Self {
         let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
         let detail = if advice.is_empty() { message.to_owned() } else { format!("{message} {advice}") };
         Self {
@@ -165,7 +166,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
         let retry_after = self.retry_after;
-        let authenticate = (self.code == "invalid_api_key").then_some("Bearer");
+        let authenticate = (&*self.code == "invalid_api_key").then_some("Bearer");
         let told = [(REASON, self.reason.map(EndReason::as_str)), (ACTION, self.action.map(Action::as_str))];
         let mut response = (status, axum::Json(self)).into_response();
         let headers = response.headers_mut();

@@ -153,11 +153,6 @@ impl Store {
         .await?)
     }
 
-    /// The instant by the database's clock.
-    pub async fn read_clock(&self) -> Result<DateTime<Utc>> {
-        Ok(sqlx::query_scalar!(r#"/* clock_read */ select tenure.now() as "now!""#).fetch_one(&self.pool).await?)
-    }
-
     /// Ends those of `ids` that are still meant, in one transaction; `expect` refuses another number of them. How many ended.
     pub async fn terminate_batch(
         &self,

@@ -181,8 +181,6 @@ pub struct Bulk {
     pub ids: Option<Vec<Uuid>>,
     /// Not these.
     pub except: Vec<Uuid>,
-    /// Not those that begin later.
-    pub as_of: Option<DateTime<Utc>>,
 }
 
 impl Bulk {
@@ -219,9 +217,6 @@ impl Bulk {
         }
         if !self.except.is_empty() {
             query.push(" and f.id <> all (").push_bind(self.except.clone()).push(")");
-        }
-        if let Some(as_of) = self.as_of {
-            query.push(" and f.created_at <= ").push_bind(as_of);
         }
         query
     }

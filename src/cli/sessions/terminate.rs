@@ -19,19 +19,8 @@ use crate::store::{Actor, BulkForecast};
 /// Exit code after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// End one session by its id, or every live session that meets the conditions.
-///
-/// Several are ended in two steps. First look: --preview shows how many sessions of how many users would end, by kind and node, with
-/// the newest as examples. Then end them: on a terminal the number has to be typed; a script says --yes and --expect-count with the
-/// number of the preview. When it would be another number by then, nothing is ended. Sessions that begin meanwhile are spared.
+/// Which sessions, and whether they are meant.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    tenure sessions terminate 0198c1f2-3a4b-7c5d-8e6f-0a1b2c3d4e5f\n  \
-    tenure sessions terminate --kind guest --idle-minutes-min 20 --preview\n  \
-    tenure sessions terminate --kind guest --idle-minutes-min 20 --yes --expect-count 120\n  \
-    tenure sessions terminate --user abel.tuter --except 0198c1f2-3a4b-7c5d-8e6f-0a1b2c3d4e5f\n  \
-    tenure sessions terminate --all --reason maintenance\n\
-    Ctrl-C stops after the batch under way, says how many ended and how many are left, and exits with 130.")]
 pub(in crate::cli) struct TerminateArgs {
     /// Session id: only this one, without a question.
     #[arg(conflicts_with_all = ["user", "kind", "node", "active", "address", "idle_minutes_min", "created_from", "created_to",
@@ -103,23 +92,33 @@ async fn finish(global: &Global, manager: &Manager, order: crate::store::BulkOrd
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos} of {len} sessions ended {eta}") {
         bar.set_style(style);
     }
-    let progress = |ended: i64, _| {
-        bar.set_position(u64::try_from(ended).unwrap_or(0));
+    let mut ended = 0;
+    let progress = |now: i64, _| {
+        ended = now;
+        bar.set_position(u64::try_from(now).unwrap_or(0));
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let done = manager.terminate_many(order, progress, actor).await;
     bar.finish_and_clear();
     listening.abort();
+    if done.is_err() && ended > 0 {
+        note(&format!("{ended} sessions ended before that. Preview the rest, and repeat it."));
+    }
     let done = done?;
     if global.json {
         document(&done)?;
+    } else if done.remaining == 0 {
+        line(&format!("Live sessions ended on every node: {}.", done.terminated))?;
     } else {
-        line(&format!("Ended {} sessions on every node; {} are left.", done.terminated, done.remaining))?;
+        line(&format!(
+            "Live sessions ended on every node: {}; left: {}. Preview the rest, and repeat it.",
+            done.terminated, done.remaining
+        ))?;
     }
     if done.remaining > 0 { Err(Failure::Answered(INTERRUPTED)) } else { Ok(()) }
 }
 
-/// Asks for the number of sessions on a terminal (112).
+/// Asks for the number of sessions on a terminal (112). Whoever said another one is left to the refusal, which names it.
 fn confirmed(forecast: &BulkForecast, said: Option<i64>) -> Result<i64, Failure> {
     let count = forecast.ends_now;
     if !stdin().is_terminal() {
@@ -127,7 +126,7 @@ fn confirmed(forecast: &BulkForecast, said: Option<i64>) -> Result<i64, Failure>
             "It would end {count} live sessions, and there is no terminal to confirm that on. Repeat it with --yes --expect-count {count}."
         )));
     }
-    if let Some(said) = said {
+    if let Some(said) = said.filter(|said| *said != count) {
         return Ok(said);
     }
     show(forecast, true)?;

@@ -175,7 +175,7 @@ fn shape(path: &str, name: &str) -> Option<Value> {
         }
         "state" => json!({"type": "string", "enum": ["live", "ended", "all"], "default": "live"}),
         "channel" => json!({"type": "string", "enum": ["login", "email", "integration"], "default": "login"}),
-        "expect" => json!({"type": "integer", "minimum": 0}),
+        "expect" => expected(),
         "expect_basis" => basis(),
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": 500, "default": 50}),
         "Idempotency-Key" => json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"}),
@@ -189,6 +189,11 @@ fn user_name() -> Value {
     let unseen = "\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069";
     let pattern = format!("^[^\\s{unseen}]([^{unseen}]*[^\\s{unseen}])?$");
     json!({"type": "string", "minLength": 1, "maxLength": 128, "pattern": pattern})
+}
+
+/// The number of sessions that a preview said.
+fn expected() -> Value {
+    json!({"type": "integer", "minimum": 0, "maximum": i64::MAX})
 }
 
 /// The digest that a preview rests on.
@@ -268,7 +273,7 @@ fn facts() -> Vec<(String, Value)> {
         (of("UserInput", "display_name"), nullable(text(1, 255))),
         (of("UserInput", "homepage_refresh_minutes"), nullable(day)),
         (of("UserInput", "roles"), nullable(roles)),
-        (of("UserInput", "expect"), nullable(json!({"type": "integer", "minimum": 0}))),
+        (of("UserInput", "expect"), nullable(expected())),
         (of("SessionFilter", "user"), nullable(user_name())),
         (of("SessionFilter", "kind"), nullable(words(&["user", "guest", "integration", "mobile"]))),
         (of("SessionFilter", "node"), nullable(text(1, 255))),
@@ -276,12 +281,12 @@ fn facts() -> Vec<(String, Value)> {
         (of("TerminateInput", "ids"), json!({"minItems": 1, "maxItems": 1000})),
         (of("TerminateInput", "except"), json!({"maxItems": 100})),
         (of("TerminateInput", "reason"), nullable(words(&["terminated", "maintenance"]))),
-        (of("TerminateInput", "expect"), nullable(json!({"type": "integer", "minimum": 0}))),
+        (of("TerminateInput", "expect"), nullable(expected())),
         (of("PropertyInput", "value"), text(1, 255)),
-        (of("PropertyInput", "expect"), nullable(json!({"type": "integer", "minimum": 0}))),
+        (of("PropertyInput", "expect"), nullable(expected())),
         (of("PropertyInput", "expect_basis"), nullable(basis())),
         (of("RehearsalInput", "value"), nullable(text(1, 255))),
-        (of("Expect", "expect"), nullable(json!({"type": "integer", "minimum": 0}))),
+        (of("Expect", "expect"), nullable(expected())),
         (of("Expect", "expect_basis"), nullable(basis())),
         (of("ForecastExample", "effect"), words(&["ends_now", "ends_earlier", "ends_later"])),
         (own("SessionView", "state"), words(&["live", "ended"])),

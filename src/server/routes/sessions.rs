@@ -26,7 +26,7 @@ use crate::store::{BulkForecast, Event, EventFilter, ListFilter};
 type Answer<T> = Result<Json<T>, Problem>;
 
 /// After this time an order to end many sessions begins no further transaction: its answer must come within the time of a request.
-const TERMINATE_TIME: Duration = Duration::from_secs(60);
+const TERMINATE_TIME: Duration = Duration::from_mins(1);
 
 /// Starts a session.
 ///

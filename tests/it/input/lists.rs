@@ -147,15 +147,21 @@ async fn input_034_to_055_orders_to_end_sessions() {
     }
     case("41 everything", json!({}), 409, "not_confirmed");
     case("41 everything", json!({"filter": {}, "expect": 1}), 409, "not_confirmed");
-    case("41 everything", json!({"except": [nobody], "expect": 1, "all": false}), 409, "not_confirmed");
+    case("41 everything", json!({"except": [id], "expect": 1, "all": false}), 409, "not_confirmed");
     case("41 no count", json!({"all": true}), 409, "not_confirmed");
     case("41 no count", json!({"filter": {"kind": "guest"}}), 409, "not_confirmed");
     case("41 another count", json!({"all": true, "expect": 0}), 409, "preview_changed");
     case("41 another count", json!({"filter": {"kind": "guest"}, "expect": 2}), 409, "preview_changed");
+    // A condition that every session meets is one all the same: the number says what it means.
+    case("41 everything", json!({"filter": {"idle_minutes_min": 0}, "expect": 0}), 409, "preview_changed");
+    case("41 everything", json!({"filter": {"created_from": "1970-01-01T00:00:00Z"}}), 409, "not_confirmed");
     case("41 no count", json!({"all": true, "expect": -1}), 422, field);
     case("41 no count", json!({"all": true, "expect": 1.5}), 400, malformed);
     case("47 unknown", json!({"ids": [id, nobody], "expect": 1}), 404, "unknown_session");
     case("47 unknown", json!({"ids": [nobody], "preview": true}), 404, "unknown_session");
+    // Whoever mistypes the session to be spared, their own perhaps, would lose it.
+    case("47 unknown", json!({"all": true, "except": [nobody], "expect": 1}), 404, "unknown_session");
+    case("47 unknown", json!({"all": true, "except": [nobody], "preview": true}), 404, "unknown_session");
     case("54 none", json!({"ids": [], "expect": 0}), 422, field);
     case("54 many", json!({"ids": many(1_001), "expect": 1}), 422, field);
     case("54 many spared", json!({"except": many(101), "all": true, "expect": 1}), 422, field);

@@ -131,15 +131,76 @@ async fn rule_x3_many_end_in_batches_that_can_be_stopped() {
     )
     .await;
     let order = |expect| BulkOrder { expect: Some(expect), all: true, ..BulkOrder::default() };
+    let at_once = |_, _| ControlFlow::Break(());
+    let done = db.manager.terminate_many(order(10_001), at_once, ADMIN).await.unwrap();
+    assert_eq!((done.terminated, done.remaining), (0, 10_001), "whoever stops it before the first batch ends nothing");
     let mut told = Vec::new();
     let stop = |ended, left| {
         told.push((ended, left));
-        ControlFlow::Break(())
+        if ended > 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let done = db.manager.terminate_many(order(10_001), stop, ADMIN).await.unwrap();
     assert_eq!((done.terminated, done.remaining), (10_000, 1));
-    assert_eq!(told, [(10_000, 1)]);
+    assert_eq!(told, [(0, 10_001), (10_000, 1), (10_000, 1)]);
     assert_eq!(refusal(db.manager.terminate_many(order(10_001), go_on, ADMIN).await).count, Some(1));
     let done = db.manager.terminate_many(order(1), go_on, ADMIN).await.unwrap();
     assert_eq!((done.terminated, done.remaining), (1, 0));
+}
+
+/// Somebody signs in between preview and order: it would end another number. Who signs in while it is carried out is spared.
+#[tokio::test]
+async fn rule_x3_who_comes_between_preview_and_order_is_counted_and_later_spared() {
+    let db = stopped().await;
+    let first = create(&db, guest()).await;
+    let bulk = Bulk { filter: ListFilter { kind: Some(Kind::Guest), ..ListFilter::default() }, ..Bulk::default() };
+    let previewed = db.manager.rehearse_bulk(&bulk).await.unwrap().guard.expect;
+    let second = create(&db, guest()).await;
+    let order = |expect| BulkOrder { bulk: bulk.clone(), expect, ..BulkOrder::default() };
+    let refusal = refusal(db.manager.terminate_many(order(previewed), go_on, ADMIN).await);
+    assert_eq!((&*refusal.code, refusal.count), ("preview_changed", Some(2)));
+    assert_eq!(db.count("select count(*) from tenure.sessions").await, 2, "nothing changed");
+
+    let mut connection = db.connection().await;
+    let mut holding = connection.begin().await.unwrap();
+    sqlx::query("select from tenure.sessions where id = $1 for update")
+        .bind(first.session.id)
+        .execute(&mut *holding)
+        .await
+        .unwrap();
+    let (ended, third) = tokio::join!(db.manager.terminate_many(order(Some(2)), go_on, ADMIN), async {
+        blocked(&db).await;
+        let third = create(&db, guest()).await;
+        holding.rollback().await.unwrap();
+        third
+    });
+    assert_eq!(ended.unwrap().terminated, 2);
+    assert_eq!(ending(&db, &second).await.0, "terminated");
+    check(&db, &third, Activity::Passive).await;
+}
+
+/// By plain SQL the guard is a statement before; a transaction with an older snapshot gets a serialization error, not a stale answer.
+#[tokio::test]
+async fn rule_x3_plain_sql_is_guarded_and_never_stale() {
+    let db = stopped().await;
+    let (first, second) = (create(&db, guest()).await, create(&db, guest()).await);
+    let ids = format!("array['{}', '{}']::uuid[]", first.session.id, second.session.id);
+    let mut connection = db.connection().await;
+    let wrong = format!("begin; select tenure.expect(3); select tenure.terminate_many({ids}); commit");
+    let error = sqlx::raw_sql(AssertSqlSafe(wrong)).execute(&mut connection).await.unwrap_err();
+    assert!(error.to_string().contains("It would end 2 live sessions now"), "{error}");
+    sqlx::raw_sql("rollback").execute(&mut connection).await.unwrap();
+
+    sqlx::raw_sql("begin isolation level repeatable read; select count(*) from tenure.sessions")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    db.sql(&format!("select tenure.terminate('{}')", first.session.id)).await;
+    let stale = sqlx::raw_sql(AssertSqlSafe(format!("select tenure.terminate_many({ids})"))).execute(&mut connection).await;
+    assert_eq!(stale.unwrap_err().as_database_error().unwrap().code().as_deref(), Some("40001"));
+    sqlx::raw_sql("rollback").execute(&mut connection).await.unwrap();
+    assert_eq!(db.count("select count(*) from tenure.sessions").await, 1, "the second lives");
+
+    // The setting ends with its transaction, and what is over already counts no more.
+    assert_eq!(db.count(&format!("select tenure.terminate_many({ids})")).await, 1);
+    assert_eq!(db.count(&format!("select tenure.terminate_many({ids})")).await, 0);
 }
