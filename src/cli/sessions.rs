@@ -44,7 +44,7 @@ pub(super) enum SessionsCommand {
         tenure sessions terminate --kind guest --idle-minutes-min 20 --preview\n  \
         tenure sessions terminate --kind guest --idle-minutes-min 20 --yes --expect-count 120\n  \
         tenure sessions terminate --all --except 0198c1f2-3a4b-7c5d-8e6f-0a1b2c3d4e5f --reason maintenance\n\n\
-        More than 10,000 end in batches of that size. Ctrl-C lets the batch under way finish, says how many ended and how many are\n\
+        More than 10,000 end in batches of that size. Ctrl-C lets the batch under way finish, says how many ended and how many are \
         left, and exits with 130.")]
     Terminate(Box<TerminateArgs>),
     /// Start a session; prints its token once.
@@ -59,7 +59,6 @@ pub(super) enum SessionsCommand {
 
 /// The conditions of a list.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Conditions")]
 pub(super) struct FilterArgs {
     /// Only of this user.
     #[arg(long)]
@@ -95,8 +94,6 @@ pub(super) struct FilterArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    #[command(flatten)]
-    filter: FilterArgs,
     /// live, ended or all.
     #[arg(long, default_value = "live", value_parser = ["live", "ended", "all"])]
     state: String,
@@ -106,6 +103,9 @@ pub(super) struct ListArgs {
     /// Cursor printed by the page before.
     #[arg(long)]
     after: Option<String>,
+    // Last: its heading goes on to what follows.
+    #[command(flatten, next_help_heading = "Conditions")]
+    filter: FilterArgs,
 }
 
 #[derive(Debug, Args)]

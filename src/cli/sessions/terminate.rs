@@ -26,8 +26,6 @@ pub(in crate::cli) struct TerminateArgs {
     #[arg(conflicts_with_all = ["user", "kind", "node", "active", "address", "idle_minutes_min", "created_from", "created_to",
                                 "last_activity_from", "last_activity_to", "all", "except", "preview", "yes", "expect_count", "reason"])]
     id: Option<Uuid>,
-    #[command(flatten)]
-    filter: FilterArgs,
     /// Every live session is meant: needed when no condition is given.
     #[arg(long)]
     all: bool,
@@ -46,6 +44,9 @@ pub(in crate::cli) struct TerminateArgs {
     /// How many sessions end, as --preview said: refused when it would be another number.
     #[arg(long, value_name = "N")]
     expect_count: Option<String>,
+    // Last: its heading goes on to what follows.
+    #[command(flatten, next_help_heading = "Conditions")]
+    filter: FilterArgs,
 }
 
 pub(super) async fn run(global: &Global, manager: &Manager, args: TerminateArgs, actor: Actor<'_>) -> Result<(), Failure> {
