@@ -204,13 +204,13 @@ impl Import<'_> {
                     None
                 }
                 Owner::Name(name) => Some(name),
-                Owner::Id(id) => match names.get(&id) {
-                    Some(name) => Some(name.clone()),
-                    None => {
+                Owner::Id(id) => {
+                    let Some(name) = names.get(&id) else {
                         report.rejected(Remark::new(line, "user", "The source has no user of its number any more."))?;
                         continue;
-                    }
-                },
+                    };
+                    Some(name.clone())
+                }
             };
             if let (true, Some(user)) = (self.args.create_users, &user) {
                 users.insert(user.clone());

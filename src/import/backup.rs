@@ -203,6 +203,7 @@ struct Place {
 /// Columns of `oauth_tokens`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names, reason = "they are the columns")]
 struct Token {
     token_hash: Hash,
     r#type: String,
@@ -226,6 +227,7 @@ struct EndedLine {
 /// Columns of `ended_sessions`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names, reason = "they are the columns")]
 struct Ended {
     id: Uuid,
     token_hash: Hash,

@@ -78,15 +78,15 @@ pub struct ForeignFacts {
 impl ImportSession {
     /// A session of another store.
     pub fn foreign(line: u64, token: &ForeignToken, user: Option<String>, facts: &ForeignFacts) -> serde_json::Result<Self> {
+        #[derive(Serialize)]
+        struct Place<'a> {
+            attributes: &'a Map<String, Value>,
+        }
         let hash = token.hash().as_text();
         let columns = json!({
             "token_hash": hash, "foreign_hash": hash, "kind": if user.is_some() { "user" } else { "guest" }, "device": "desktop",
             "remember_me": false, "residue": false, "created_at": facts.created_at, "anchor_at": facts.last_activity_at,
         });
-        #[derive(Serialize)]
-        struct Place<'a> {
-            attributes: &'a Map<String, Value>,
-        }
         let place = Place { attributes: &facts.attributes };
         Self::new(line, user, None, facts.expires_at, &hash, &columns, Some(&place), None::<&()>)
     }
