@@ -193,7 +193,8 @@ fn forged(folder: &Path, lines: &[Value]) -> PathBuf {
     let mut text = "{\"format\":1,\"type\":\"tenure_export\"}\n".to_owned();
     let mut counts = serde_json::Map::new();
     for line in lines {
-        text += &format!("{line}\n");
+        text.push_str(&line.to_string());
+        text.push('\n');
         let count = counts.entry(line["type"].as_str().unwrap()).or_insert(0.into());
         *count = (count.as_u64().unwrap() + 1).into();
     }

@@ -95,7 +95,7 @@ async fn no_live_session_is_left_whoever_comes_first() {
     db.user("abel.tuter").await;
     for round in 0..rounds(200) {
         db.sql("update tenure.users set locked_out = false").await;
-        let rows = batch(u32::try_from(round).unwrap());
+        let rows = batch(round);
         let out = UserPatch { locked_out: Some(true), ..Default::default() };
         let (imported, locked) = tokio::join!(
             db.store.import_sessions(0, &rows, WAY, Actor("import")),

@@ -233,7 +233,7 @@ async fn rule_x3_rule_k4_a_sign_out_during_maintenance_leaves_no_guest() {
     let late = create(&db, admin(&db).await).await;
     let left = db.manager.sign_out(late.session.id, ADMIN).await.unwrap();
     assert!(left.guest.is_none());
-    assert_eq!(left.session.end_reason.map(|reason| reason.as_str()), Some("signed_out"));
+    assert_eq!(left.session.end_reason.map(tenure::session::EndReason::as_str), Some("signed_out"));
     assert_eq!(db.count("select count(*) from tenure.live").await, 0);
     unset(&db, MAINTENANCE).await;
     let after = create(&db, user()).await;
