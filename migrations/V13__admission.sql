@@ -93,8 +93,8 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('tenure.maintenance', 0));
 exception
     when lock_not_available then
-        perform tenure.refuse(503, 'sign_ins_under_way', 'Maintenance waited two seconds for a sign-in under way. Nothing was changed.',
-                              'Ask again; if it stays so, end the transaction that holds the advisory lock (pg_locks).');
+        perform tenure.refuse(503, 'sign_ins_under_way', 'Maintenance waited two seconds for a sign-in, an import or another maintenance under way. Nothing was changed.',
+                              'Ask again; if it stays so, see who holds the advisory lock (pg_locks).');
 end
 $$;
 comment on function tenure.close_admission() is
@@ -108,8 +108,8 @@ create or replace function tenure.properties_check() returns trigger
 declare
     v_value text := tenure.accepted_value(new.name, new.value);
 begin
-    if new.name = 'tenure.maintenance_at'
-       and not exists (select from tenure.properties o where o.name = new.name and o.value = v_value) then
+    -- Also for the value that is there: while this waits for the row, somebody may be lifting it.
+    if new.name = 'tenure.maintenance_at' then
         perform tenure.close_admission();
         v_value := tenure.accepted_value(new.name, new.value);
     end if;
