@@ -15,7 +15,8 @@ end
 $$;
 comment on function tenure.refuse(int, text, text, text, bigint) is 'Refuses like its namesake, and says how many sessions it is about.';
 
--- tenure.expect: says, for the rest of this transaction, what was previewed. A statement that would do something else is refused.
+-- tenure.expect: says, for the rest of this transaction, what was previewed. A change of properties or users, and an order to end many
+-- sessions, that would do something else is refused; one property a statement, for each is compared by itself.
 create function tenure.expect(p_count bigint, p_basis text default null) returns boolean
     language sql volatile
     as $$
@@ -25,20 +26,32 @@ create function tenure.expect(p_count bigint, p_basis text default null) returns
 comment on function tenure.expect(bigint, text) is
     'Sets the guard of this transaction: how many live sessions each change may end, and the basis its preview rested on; null for none.';
 
--- tenure.guard: refuses what was previewed otherwise: called before anything is locked, and again with what really ends.
+-- tenure.guard: refuses what was previewed otherwise, and remembers the number. A change of properties calls it before it locks any
+-- session, and again with what really ends.
 create function tenure.guard(p_count bigint, p_basis text default null) returns void
     language plpgsql
     as $$
+declare
+    v_message text;
 begin
-    if nullif(current_setting('tenure.expect', true), '')::bigint <> p_count
-       or nullif(current_setting('tenure.expect_basis', true), '') <> p_basis then
-        perform tenure.refuse(409, 'preview_changed', format('It would end %s live sessions now; the preview said otherwise.', p_count),
-                              'Nothing was changed. Preview it again, and repeat it with what that says.', p_count);
+    v_message := case when nullif(current_setting('tenure.expect', true), '')::bigint <> p_count
+                      then format('It would end %s live sessions now; the preview said otherwise.', p_count)
+                      when nullif(current_setting('tenure.expect_basis', true), '') <> p_basis
+                      then format('A property has changed since the preview; it would end %s live sessions now.', p_count) end;
+    if v_message is not null then
+        perform tenure.refuse(409, 'preview_changed', v_message, 'Nothing was changed. Preview it again, and repeat it with what that says.', p_count);
     end if;
+    perform set_config('tenure.guarded', p_count::text, true);
 end
 $$;
 comment on function tenure.guard(bigint, text) is
     'Refuses a change that would end another number of live sessions than its preview said, or whose preview rested on other properties.';
+
+-- tenure.guarded: what the last change said to its guard.
+create function tenure.guarded() returns bigint
+    language sql stable
+    as $$ select coalesce(nullif(current_setting('tenure.guarded', true), ''), '0')::bigint $$;
+comment on function tenure.guarded() is 'How many live sessions the last change of a property or user in this transaction ended.';
 
 -- tenure.basis: what a preview of a change of properties rests on besides the sessions.
 create function tenure.basis(p_rows jsonb) returns text
@@ -546,6 +559,10 @@ begin
     if terminate_many.reason not in ('terminated', 'maintenance') then
         perform tenure.refuse(422, 'unknown_reason', format('%L is not a reason for ending sessions by decision.', terminate_many.reason),
                               'Use terminated or maintenance.');
+    end if;
+    if cardinality(terminate_many.ids) > 10000 and not tenure.forced() then
+        perform tenure.refuse(409, 'too_many_endings', format('These are %s ids; more than 10,000 at once need force.', cardinality(terminate_many.ids)),
+                              'End them in batches.');
     end if;
     -- terminate_many_lock: in the order of ids, as every statement that locks several sessions locks them.
     perform from tenure.sessions s where s.id = any (terminate_many.ids) order by s.id for update;

@@ -43,10 +43,8 @@ impl Manager {
         actor: Actor<'_>,
     ) -> Result<BulkTerminated> {
         self.known(&order.bulk).await?;
-        let ids = {
-            let _turn = self.rehearsing.acquire().await;
-            self.store.bulk_ids(&order.bulk).await?
-        };
+        // Without a turn: whoever previews at length shall not keep an order waiting.
+        let ids = self.store.bulk_ids(&order.bulk).await?;
         let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
         if order.bulk.is_everything() && !order.all {
             let message = format!("No condition narrows it: it would end all {count} live sessions.");

@@ -225,5 +225,5 @@ impl Store {
 
 /// Sessions ended by this transaction so far.
 async fn ended_here(transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>) -> Result<i64> {
-    Ok(sqlx::query_scalar!(r#"/* user_ended */ select tenure.ended_here() as "ended!""#).fetch_one(&mut **transaction).await?)
+    Ok(sqlx::query_scalar!(r#"/* user_ended */ select tenure.guarded() as "ended!""#).fetch_one(&mut **transaction).await?)
 }
