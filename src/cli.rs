@@ -38,7 +38,7 @@ use output::note;
     after_help = "Try it: `tenure demo` starts three nodes on a PostgreSQL of their own and shows sessions shared between them.\n\
                   Start for real: set DATABASE_URL, then `tenure migrate`, `tenure keys create --name app --role admin`, `tenure serve`.\n\
                   Exit codes: 0 done, 2 usage, 3 configuration, 4 not found, 5 conflict or refused, 6 PostgreSQL unavailable, 7 bad data.\n\
-                  `tenure doctor` exits with 5 when it found a problem, and with 0 when it found none."
+                  `tenure doctor` exits with 5 when it found a problem, with 6 when it had no time to look for all, and with 0 when it found none."
 )]
 struct Cli {
     #[command(flatten)]

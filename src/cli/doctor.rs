@@ -6,7 +6,7 @@ use super::database::Database;
 use super::output::{document, line};
 use super::{Failure, Global};
 use crate::clock;
-use crate::store::{Area, Examination, ExamineSettings, Finding, Severity, examine};
+use crate::store::{Examination, ExamineSettings, Finding, Severity, examine};
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
@@ -30,7 +30,14 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs) -> Result<(), Failur
     } else {
         show(&examination)?;
     }
-    if examination.severity == Severity::Problem { Err(Failure::Answered(5)) } else { Ok(()) }
+    if examination.severity == Severity::Problem {
+        Err(Failure::Answered(5))
+    } else if examination.ran_out_of_time() {
+        // Nothing bad was found where little was looked at: that is no clean bill.
+        Err(Failure::Answered(6))
+    } else {
+        Ok(())
+    }
 }
 
 /// One line for an area as it should be; a heading and its findings for any other.
@@ -42,13 +49,15 @@ fn show(examination: &Examination) -> Result<(), Failure> {
         let indent = " ".repeat(width + 2);
         for finding in &area.findings {
             line(&format!("{indent}{:<7}  {}", word_of(finding), finding.message))?;
-            if !finding.advice.is_empty() {
-                line(&format!("{indent}{:<7}  -> {}", "", finding.advice))?;
+            // A statement may have lines: they stay what they are, below each other.
+            for (number, text) in finding.advice.lines().enumerate() {
+                let arrow = if number == 0 { "->" } else { "  " };
+                line(format!("{indent}{:<7}  {arrow} {text}", "").trim_end())?;
             }
         }
     }
     line("")?;
-    line(&verdict(&examination.areas))
+    line(&verdict(examination))
 }
 
 fn word_of(finding: &Finding) -> &'static str {
@@ -64,14 +73,21 @@ fn word(severity: Severity) -> &'static str {
     }
 }
 
-/// The last line: how many of each.
-fn verdict(areas: &[Area]) -> String {
-    let number = |severity| areas.iter().flat_map(|area| &area.findings).filter(|finding| finding.severity == severity).count();
+/// The last line: how many of each, and whether that is all.
+fn verdict(examination: &Examination) -> String {
+    let number = |severity| {
+        examination.areas.iter().flat_map(|area| &area.findings).filter(|finding| finding.severity == severity).count()
+    };
+    let counted = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
     let counts: Vec<String> = [(Severity::Problem, "problem"), (Severity::Warning, "warning"), (Severity::Note, "note")]
         .into_iter()
         .map(|(severity, noun)| (number(severity), noun))
         .filter(|(number, _)| *number > 0)
-        .map(|(number, noun)| format!("{number} {noun}{}", if number == 1 { "" } else { "s" }))
+        .map(|(number, noun)| counted(number, noun))
         .collect();
-    if counts.is_empty() { "Nothing to report.".to_owned() } else { format!("{}.", counts.join(", ")) }
+    let counts = if counts.is_empty() { "Nothing to report.".to_owned() } else { format!("{}.", counts.join(", ")) };
+    match examination.unanswered {
+        0 => counts,
+        unanswered => format!("{counts} Not everything was examined: no answer to {}.", counted(unanswered, "question")),
+    }
 }

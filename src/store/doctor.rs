@@ -6,15 +6,18 @@
 mod bloat;
 mod clock;
 mod expected;
+mod functions;
 mod grants;
 mod indexes;
 mod nodes;
+mod partitions;
 mod policies;
 mod schema;
 mod server;
 
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, PgConnection, Postgres};
 
 use super::Store;
 use super::connect::{ConnectError, ConnectSettings};
@@ -60,7 +63,7 @@ impl Finding {
     }
 
     /// A question that was not answered; `what` stands within a sentence.
-    fn unanswered(what: &str, error: &sqlx::Error) -> Self {
+    fn unanswered(what: &str, allowed: &str, error: &sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
         let said = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
         match &*code {
@@ -75,9 +78,9 @@ impl Finding {
                 format!("This role may not see {what}: {said}."),
                 "Run doctor as the owner of schema tenure to have it examined.",
             ),
-            "57014" => Self::warning(
-                "too_slow",
-                format!("Looking at {what} took longer than the time allowed."),
+            _ if was_too_slow(error) => Self::warning(
+                TOO_SLOW,
+                format!("Looking at {what} took longer than the time allowed ({allowed})."),
                 "Look for locks (pg_blocking_pids) and for load, and run doctor again.",
             ),
             // A table, column, function or schema that is not there.
@@ -119,9 +122,7 @@ impl Area {
     }
 
     /// Adds the answer to one question: what was found, and a part of the summary.
-    fn take(&mut self, what: &str, answer: Result<Answer, sqlx::Error>) {
-        let answer =
-            answer.unwrap_or_else(|error| Answer { seen: String::new(), found: vec![Finding::unanswered(what, &error)] });
+    fn take(&mut self, answer: Answer) {
         if !answer.seen.is_empty() {
             if !self.summary.is_empty() {
                 self.summary.push_str(", ");
@@ -155,8 +156,17 @@ const NOT_EXAMINED: &str = "not examined";
 pub struct Examination {
     /// The worst of all findings.
     pub severity: Severity,
+    /// Questions without an answer: above 0, not everything was looked at.
+    pub unanswered: usize,
     /// Every area, always in the same order.
     pub areas: Vec<Area>,
+}
+
+impl Examination {
+    /// Whether a question was given up because its answer took too long.
+    pub fn ran_out_of_time(&self) -> bool {
+        self.areas.iter().flat_map(|area| &area.findings).any(|finding| finding.code == TOO_SLOW)
+    }
 }
 
 /// What the examination has to be told.
@@ -173,64 +183,123 @@ pub struct ExamineSettings<'a> {
 pub async fn examine(settings: &ExamineSettings<'_>) -> Result<Examination, ConnectError> {
     let store = Store::connect_lazily(&ConnectSettings { node: None, connections: 2, ..settings.connect.clone() })?;
     // All questions but one go over one connection: a pooler shows itself by what a connection forgets.
-    let mut connection = store.pool.acquire().await.map_err(|error| store.refused(&error))?;
-    let areas = ask_everything(settings, &store, &mut connection).await;
-    drop(connection);
+    let connection = store.pool.acquire().await.map_err(|error| store.refused(&error))?;
+    let mut asker = Asker { store: &store, connection, hurried: None, unanswered: 0 };
+    let areas = ask_everything(settings, &store, &mut asker).await;
+    let unanswered = asker.unanswered;
+    drop(asker);
     store.close().await;
     let severity = areas.iter().map(|area| area.severity).max().unwrap_or(Severity::Ok);
-    Ok(Examination { severity, areas })
+    Ok(Examination { severity, unanswered, areas })
 }
 
-async fn ask_everything(settings: &ExamineSettings<'_>, store: &Store, connection: &mut PgConnection) -> Vec<Area> {
+/// Asks one question after the other.
+struct Asker<'a> {
+    store: &'a Store,
+    connection: PoolConnection<Postgres>,
+    /// For what is left once a question took too long: a lock or a load that stopped one stops others.
+    hurried: Option<PgConnection>,
+    /// Questions without an answer.
+    unanswered: usize,
+}
+
+impl Asker<'_> {
+    async fn ask(
+        &mut self,
+        area: &mut Area,
+        what: &str,
+        question: impl AsyncFnOnce(&mut PgConnection) -> Result<Answer, sqlx::Error>,
+    ) {
+        let allowed = if self.hurried.is_some() { "0.5 s" } else { "5 s" };
+        let answer = match question(self.connection()).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.unanswered += 1;
+                if was_too_slow(&error) && self.hurried.is_none() {
+                    self.hurry().await;
+                }
+                Answer { seen: String::new(), found: vec![Finding::unanswered(what, allowed, &error)] }
+            }
+        };
+        area.take(answer);
+    }
+
+    fn connection(&mut self) -> &mut PgConnection {
+        self.hurried.as_mut().unwrap_or(&mut self.connection)
+    }
+
+    /// A connection of its own, because behind a pooler a setting made now would stay with whoever comes next.
+    async fn hurry(&mut self) {
+        let options = (*self.store.pool.connect_options()).clone().options([("statement_timeout", HURRIED)]);
+        self.hurried = PgConnection::connect_with(&options).await.ok();
+    }
+}
+
+/// Milliseconds for each question after one that took the time of an ordinary statement.
+const HURRIED: &str = "500";
+
+/// The code of a question that was given up.
+const TOO_SLOW: &str = "too_slow";
+
+fn was_too_slow(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("57014")
+}
+
+async fn ask_everything(settings: &ExamineSettings<'_>, store: &Store, asker: &mut Asker<'_>) -> Vec<Area> {
     let mut server = Area::new("server");
-    server.take("the settings of the server", server::settings(connection, settings.connect.allow_lossy).await);
-    server.take("the number of connections", server::connections(connection, settings.node_connections).await);
-    server.take("replication", server::replication(connection).await);
-    server.take("prepared transactions", server::prepared(connection).await);
-    server.take("the way to the server", server::pooler(connection, &store.pool).await);
+    asker.ask(&mut server, "the settings of the server", async |c| server::settings(c, settings.connect.allow_lossy).await).await;
+    asker.ask(&mut server, "the number of connections", async |c| server::connections(c, settings.node_connections).await).await;
+    asker.ask(&mut server, "isolation levels", server::isolation).await;
+    asker.ask(&mut server, "replication", server::replication).await;
+    asker.ask(&mut server, "prepared transactions", server::prepared).await;
+    asker.ask(&mut server, "the way to the server", async |c| server::pooler(c, &store.pool).await).await;
 
     let mut schema = Area::new("schema");
-    schema.take("the history of migrations", schema::history(connection).await);
-    let present = schema::present(connection).await;
+    asker.ask(&mut schema, "the history of migrations", schema::history).await;
+    let present = schema::present(asker.connection()).await;
     let mut areas = vec![server];
     if let Ok(true) = present {
-        schema.take("partitions", schema::partitions(connection).await);
-        schema.take("default partitions", schema::default_partitions(connection).await);
-        schema.take("triggers", schema::triggers(connection).await);
-        schema.take("constraints", schema::constraints(connection).await);
+        asker.ask(&mut schema, "partitions", partitions::coming).await;
+        asker.ask(&mut schema, "default partitions", partitions::default_partitions).await;
+        asker.ask(&mut schema, "months past retention", partitions::retention).await;
+        asker.ask(&mut schema, "functions", functions::compared).await;
+        asker.ask(&mut schema, "triggers", schema::triggers).await;
+        asker.ask(&mut schema, "constraints", schema::constraints).await;
 
         let mut indexes = Area::new("indexes");
-        indexes.take("indexes", indexes::expected_indexes(connection).await);
-        indexes.take("further indexes", indexes::further(connection).await);
+        asker.ask(&mut indexes, "indexes", indexes::expected_indexes).await;
+        asker.ask(&mut indexes, "further indexes", indexes::further).await;
 
         let mut clock = Area::new("clock");
-        clock.take("the body of tenure.now()", clock::body(connection).await);
-        clock.take("the clock of the database", clock::distance(connection, settings.wall).await);
-        clock.take("the newest event", clock::newest(connection).await);
+        asker.ask(&mut clock, "the body of tenure.now()", clock::body).await;
+        asker.ask(&mut clock, "the clock of the database", async |c| clock::distance(c, settings.wall).await).await;
+        asker.ask(&mut clock, "the newest event", clock::newest).await;
 
         let mut bloat = Area::new("bloat");
-        bloat.take("statistics of tables", bloat::tables(connection).await);
-        bloat.take("autovacuum", bloat::autovacuum(connection).await);
-        bloat.take("long transactions", bloat::long_transactions(connection).await);
-        bloat.take("replication slots", bloat::slots(connection).await);
+        asker.ask(&mut bloat, "statistics of tables", bloat::tables).await;
+        asker.ask(&mut bloat, "autovacuum", bloat::autovacuum).await;
+        asker.ask(&mut bloat, "long transactions", bloat::long_transactions).await;
+        asker.ask(&mut bloat, "replication slots", bloat::slots).await;
 
         let mut grants = Area::new("grants");
-        grants.take("what everybody may do", grants::public(connection).await);
-        grants.take("the role tenure_reporter", grants::reporter(connection).await);
-        grants.take("rights on tables", grants::tables(connection).await);
-        grants.take("the role of this connection", grants::own(connection).await);
+        asker.ask(&mut grants, "what everybody may do", grants::public).await;
+        asker.ask(&mut grants, "the role tenure_reporter", grants::reporter).await;
+        asker.ask(&mut grants, "rights on tables", grants::tables).await;
+        asker.ask(&mut grants, "rights on functions", grants::functions).await;
+        asker.ask(&mut grants, "the role of this connection", grants::own).await;
 
         let mut nodes = Area::new("nodes");
-        nodes.take("the registry of nodes", nodes::registry(connection).await);
-        nodes.take("the log of invalidations", nodes::log(connection).await);
-        nodes.take("overdue sessions", nodes::overdue(connection).await);
-        nodes.take("the job after a tightened limit", nodes::lowering(connection).await);
+        asker.ask(&mut nodes, "the registry of nodes", nodes::registry).await;
+        asker.ask(&mut nodes, "the log of invalidations", nodes::log).await;
+        asker.ask(&mut nodes, "overdue sessions", nodes::overdue).await;
+        asker.ask(&mut nodes, "the job after a tightened limit", nodes::lowering).await;
 
         let mut policies = Area::new("policies");
-        policies.take("the limits in force", policies::follow(connection).await);
+        asker.ask(&mut policies, "the limits in force", policies::follow).await;
         areas.extend([schema, indexes, clock, bloat, grants, nodes, policies]);
     } else {
         areas.push(schema);
+        asker.unanswered += usize::from(present.is_err());
         let why = if present.is_ok() { "there is no schema yet" } else { "see above" };
         for area in ["indexes", "clock", "bloat", "grants", "nodes", "policies"] {
             areas.push(Area { summary: format!("{NOT_EXAMINED}: {why}"), ..Area::new(area) });

@@ -40,8 +40,10 @@ fn doctor(url: &str, args: &[&str], lossy: bool) -> Examined {
 fn examined(url: &str) -> Value {
     let run = doctor(url, &["--json"], true);
     let document: Value = serde_json::from_str(&run.out).unwrap();
-    assert_keys(&document, &["severity", "areas"]);
-    assert_eq!(run.code, if document["severity"] == "problem" { 5 } else { 0 }, "{document:#}");
+    assert_keys(&document, &["severity", "unanswered", "areas"]);
+    let gave_up = findings(&document).iter().any(|finding| finding["code"] == "too_slow");
+    let code = if document["severity"] == "problem" { 5 } else { 6 * i32::from(gave_up) };
+    assert_eq!(run.code, code, "{document:#}");
     let areas: Vec<&str> = document["areas"].as_array().unwrap().iter().map(|area| area["area"].as_str().unwrap()).collect();
     assert_eq!(areas, AREAS);
     for area in document["areas"].as_array().unwrap() {
@@ -196,15 +198,181 @@ async fn partitions_of_the_coming_months_are_expected() {
     planted(drop, "warning", "partition_missing", "session_events_").await;
 }
 
+/// A month of 2020, as nodes made it then.
+const OLD_MONTH: &str = "create table tenure.ended_sessions_2020_01 partition of tenure.ended_sessions
+    for values from (tenure.uuid_v7_floor('2020-01-01Z')) to (tenure.uuid_v7_floor('2020-02-01Z'))";
+
+/// Sessions that began in January 2020 and ended as long ago as this.
+async fn old_sessions(db: &Db, number: i64, ended: &str) {
+    db.sql(&format!(
+        "insert into tenure.ended_sessions (id, token_hash, kind, user_name, remember_me, residue, created_at, anchor_at, ended_at, end_reason, ended_by)
+         select tenure.uuid_v7('2020-01-15Z'), sha256(n::text::bytea), 'user', 'abel.tuter', false, false, '2020-01-15Z', '2020-01-15Z', tenure.now() - interval '{ended}', 'idle', 'tenure'
+           from generate_series(1, {number}) n"
+    ))
+    .await;
+}
+
 #[tokio::test]
-async fn rows_in_a_default_partition_are_counted() {
+async fn rows_whose_month_was_never_made_are_counted() {
     let db = Db::with(Clock::Real).await;
-    db.sql("insert into tenure.session_events (id, at, type, actor) values (tenure.uuid_v7('2001-01-01Z'), '2001-01-01Z', 'key_created', 'x')")
-        .await;
-    assert_eq!(
-        found(&examined(&db.url), "rows_in_default_partition", "1 row lies in tenure.session_events_default").0,
-        "warning"
+    db.sql(
+        "do $$ begin execute format('drop table tenure.session_events_%s', to_char(tenure.now() at time zone 'UTC' + interval '1 month', 'YYYY_MM')); end $$;
+         insert into tenure.session_events (id, at, type, actor)
+         select tenure.uuid_v7(date_trunc('month', tenure.now()) + interval '40 days'), tenure.now(), 'key_created', 'x'",
+    )
+    .await;
+    let document = examined(&db.url);
+    let (severity, advice) = found(&document, "rows_in_default_partition", "1 row lies in tenure.session_events_default");
+    assert_eq!((severity, advice.contains("delete")), ("warning", false), "{advice}");
+}
+
+#[tokio::test]
+async fn what_retention_keeps_of_a_month_that_it_dropped_lies_well() {
+    let db = Db::with(Clock::Real).await;
+    db.sql(OLD_MONTH).await;
+    old_sessions(&db, 3, "1 day").await;
+    db.sql("select tenure.retire_history()").await;
+    assert_eq!(db.count("select count(*) from tenure.ended_sessions_default").await, 3);
+    let document = examined(&db.url);
+    assert!(
+        findings(&document)
+            .iter()
+            .all(|finding| !["rows_in_default_partition", "retention_behind"].contains(&finding["code"].as_str().unwrap())),
+        "{document:#}"
     );
+}
+
+#[tokio::test]
+async fn a_month_that_outlives_its_retention_is_found_with_who_keeps_it() {
+    let db = Db::with(Clock::Real).await;
+    db.sql(OLD_MONTH).await;
+    let document = examined(&db.url);
+    let (severity, advice) = found(&document, "retention_behind", "tenure.ended_sessions_2020_01 is past retention for ");
+    assert_eq!((severity, advice.starts_with("select tenure.retire_history();")), ("warning", true), "{advice}");
+
+    db.sql("create view public.archive as select id, ended_at from tenure.ended_sessions_2020_01").await;
+    let document = examined(&db.url);
+    let (severity, advice) = found(&document, "retention_behind", "view public.archive depends on it");
+    assert_eq!(severity, "warning");
+    db.sql(advice).await;
+    db.sql("select tenure.retire_history()").await;
+    assert!(!examined(&db.url).to_string().contains("retention_behind"));
+
+    db.sql(OLD_MONTH).await;
+    assert_eq!(found(&examined(&db.url), "retention_behind", "ended_sessions_2020_01").0, "note", "a month was dropped just now");
+    db.sql("insert into tenure.properties (name, value) values ('tenure.retention.ended_sessions_days', '0')").await;
+    assert!(!examined(&db.url).to_string().contains("retention_behind"), "everything is kept");
+}
+
+#[tokio::test]
+async fn a_month_that_waits_for_its_late_sessions_is_no_more_than_a_note() {
+    let db = Db::with(Clock::Real).await;
+    db.sql(OLD_MONTH).await;
+    old_sessions(&db, 10_001, "1 day").await;
+    db.sql("select tenure.retire_history()").await;
+    assert_eq!(db.count("select count(*) from tenure.ended_sessions_2020_01").await, 10_001);
+    assert_eq!(found(&examined(&db.url), "retention_behind", "more than 10,000 of its sessions ended since").0, "note");
+}
+
+#[tokio::test]
+async fn a_replaced_function_is_found_and_its_statement_restores_it() {
+    let db = Db::with(Clock::Real).await;
+    let rules = "select string_agg(p.oid::regprocedure::text || p.prosrc || p.proparallel::text || p.provolatile::text || p.prosecdef::text || coalesce(p.proacl::text, '') \
+                 || coalesce(p.proconfig::text, ''), ';' order by p.oid::regprocedure::text) \
+                 from pg_proc p where p.pronamespace in ('tenure'::regnamespace, 'reporting'::regnamespace)";
+    let genuine: String = sqlx::query_scalar(rules).fetch_one(db.pool()).await.unwrap();
+    db.sql(
+        "create or replace function tenure.limits(s tenure.sessions, p tenure.policies)
+             returns table (idle_deadline_at timestamptz, max_life_deadline_at timestamptz, remember_me_deadline_at timestamptz,
+                            residue_deadline_at timestamptz, expires_at timestamptz, reason text)
+             language sql stable parallel safe
+             as $$ select null::timestamptz, null::timestamptz, null::timestamptz, null::timestamptz, 'infinity'::timestamptz, 'idle' $$;
+         alter function tenure.terminate(uuid, text) security invoker;
+         alter function reporting.sessions_of(text) reset search_path;
+         drop function tenure.wake(); drop function reporting.logged_in_at(timestamptz);
+         create function tenure.wake(times int) returns void language sql as $$ select $$",
+    )
+    .await;
+    let document = examined(&db.url);
+    for (code, about, severity) in [
+        ("function_differs", "tenure.limits(tenure.sessions, tenure.policies) was replaced (body)", "problem"),
+        ("function_differs", "tenure.terminate(uuid, text) was replaced (security definer)", "problem"),
+        ("function_differs", "reporting.sessions_of(text) was replaced (settings)", "problem"),
+        ("function_missing", "tenure.wake()", "problem"),
+        ("function_missing", "reporting.logged_in_at(timestamp with time zone)", "problem"),
+        ("function_added", "tenure.wake(integer)", "note"),
+    ] {
+        let (seen, advice) = found(&document, code, about);
+        assert_eq!(seen, severity);
+        db.sql(advice).await;
+    }
+    let after = examined(&db.url);
+    assert!(!after.to_string().contains("\"function_"), "{after:#}");
+    assert_eq!(sqlx::query_scalar::<_, String>(rules).fetch_one(db.pool()).await.unwrap(), genuine);
+}
+
+#[tokio::test]
+async fn a_function_copied_from_the_terminal_is_the_genuine_one() {
+    let db = Db::with(Clock::Real).await;
+    db.sql("create or replace function tenure.effect(was_at timestamptz, becomes_at timestamptz, barred boolean, at timestamptz) returns text language sql immutable as $$ select 'x' $$").await;
+    let shown = doctor(&db.url, &[], true).out;
+    let (_, statement) = shown.split_once("-> create or replace function tenure.effect").unwrap();
+    let (statement, _) = statement.split_once("$$;").unwrap();
+    db.sql(&format!("create or replace function tenure.effect{statement}$$;")).await;
+    assert!(!examined(&db.url).to_string().contains("function_differs"));
+}
+
+#[tokio::test]
+async fn a_lost_mark_of_parallel_safety_is_found() {
+    planted(
+        "alter function tenure.now() parallel unsafe; alter function tenure.limits(tenure.sessions, tenure.policies) parallel restricted",
+        "warning",
+        "not_parallel_safe",
+        "2 functions have lost the mark parallel safe: tenure.now(), tenure.limits(tenure.sessions, tenure.policies)",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn another_isolation_level_than_the_rules_were_written_for_is_told() {
+    let db = Db::with(Clock::Real).await;
+    let name = db.url.rsplit_once('/').unwrap().1;
+    db.sql(&format!("alter database {name} set default_transaction_isolation = 'repeatable read'")).await;
+    let document = examined(&db.url);
+    let (severity, advice) = found(&document, "default_isolation", "repeatable read for this database");
+    assert_eq!(severity, "note");
+    db.sql(advice).await;
+    let role = format!("doctor_serial_{}", std::process::id());
+    db.sql(&format!("drop role if exists {role}; create role {role}; alter role {role} in database {name} set default_transaction_isolation = serializable"))
+        .await;
+    let document = examined(&db.url);
+    db.sql(&format!("drop role {role}")).await;
+    let (_, advice) = found(&document, "default_isolation", &format!("serializable for the role {role} in this database"));
+    assert_eq!(advice, format!("alter role {role} in database {name} reset default_transaction_isolation;"));
+    assert_eq!(document.to_string().matches("default_isolation").count(), 1, "{document:#}");
+}
+
+#[tokio::test]
+async fn locks_cost_one_long_wait_and_what_they_hid_is_not_called_sound() {
+    let db = Db::with(Clock::Real).await;
+    let mut holder = db.connection().await;
+    let tables = ["nodes", "sessions", "policies", "properties", "invalidations", "session_events"];
+    sqlx::raw_sql(AssertSqlSafe(format!("begin; lock table tenure.{}", tables.join(", tenure."))))
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    let document = examined(&db.url);
+    let run = doctor(&db.url, &[], true);
+    sqlx::raw_sql("rollback").execute(&mut holder).await.unwrap();
+
+    let slow = findings(&document).iter().filter(|finding| finding["code"] == "too_slow").count();
+    assert!(slow > 4, "{document:#}");
+    assert_eq!(document["unanswered"].as_u64(), u64::try_from(slow).ok(), "{document:#}");
+    // The first may take what any statement may, the others a part of it.
+    assert_eq!(document.to_string().matches("longer than the time allowed (5 s)").count(), 1, "{document:#}");
+    assert_eq!(document.to_string().matches("longer than the time allowed (0.5 s)").count(), slow - 1, "{document:#}");
+    assert_eq!(run.code, 6, "{}", run.out);
+    assert!(run.out.lines().last().unwrap().contains("Not everything was examined: no answer to "), "{}", run.out);
 }
 
 #[tokio::test]
@@ -295,7 +463,13 @@ async fn a_replaced_clock_is_found() {
     let (severity, advice) = found(&document, "clock_replaced", "tenure.now()");
     assert_eq!(severity, "problem");
     db.sql(advice).await;
-    assert!(!problems(&examined(&db.url)).contains(&"clock_replaced"));
+    let after = examined(&db.url);
+    assert!(
+        findings(&after)
+            .iter()
+            .all(|finding| !["clock_replaced", "not_parallel_safe"].contains(&finding["code"].as_str().unwrap())),
+        "{after:#}"
+    );
 }
 
 #[tokio::test]
@@ -355,13 +529,22 @@ async fn rights_of_further_roles_are_told_apart() {
     let role = format!("doctor_clerk_{}", std::process::id());
     db.sql(&format!(
         "drop role if exists {role}; create role {role};
-         grant update (locked_out) on tenure.users to {role}; grant delete on tenure.sessions to {role}"
+         grant update (locked_out) on tenure.users to {role}; grant delete on tenure.sessions to {role};
+         grant select on tenure.session_facts to {role}; grant select (token_hash) on tenure.live to {role};
+         grant execute on function tenure.terminate(uuid, text), tenure.wake() to {role};
+         grant execute on function tenure.end_sessions(uuid[], text[], timestamptz[], text) to {role}"
     ))
     .await;
     let document = examined(&db.url);
     db.sql(&format!("drop owned by {role}; drop role {role}")).await;
     assert_eq!(found(&document, "extra_grant", "has update on tenure.users").0, "note");
     assert_eq!(found(&document, "writes_granted", "has delete on tenure.sessions").0, "warning");
+    assert_eq!(found(&document, "extra_grant", "has select on tenure.session_facts").0, "note");
+    assert_eq!(found(&document, "extra_grant", "has select on tenure.live").0, "note");
+    assert_eq!(found(&document, "extra_grant", "may execute tenure.terminate(uuid,text), tenure.wake()").0, "note");
+    let (severity, advice) = found(&document, "writes_granted", "may execute tenure.end_sessions(");
+    assert_eq!(severity, "warning");
+    assert!(advice.starts_with("revoke execute on function tenure.end_sessions(uuid[],text[],"), "{advice}");
 }
 
 #[tokio::test]
@@ -382,7 +565,33 @@ async fn long_transactions_are_found_with_what_they_hold_back() {
 #[tokio::test]
 async fn functions_that_everybody_may_execute_are_a_problem() {
     planted("grant execute on all functions in schema tenure to public", "problem", "public_may_execute", "functions").await;
+    planted(
+        "grant execute on function reporting.sessions_of(text) to public",
+        "problem",
+        "public_may_execute",
+        "reporting.sessions_of(text)",
+    )
+    .await;
     planted("grant usage on schema tenure to public", "warning", "public_schema_usage", "tenure").await;
+}
+
+#[tokio::test]
+async fn what_everybody_may_read_is_a_problem() {
+    planted(
+        "grant select (password_hash) on tenure.users to public",
+        "problem",
+        "public_may_read",
+        "select (password_hash) on tenure.users",
+    )
+    .await;
+    planted("grant select on tenure.live to public", "problem", "public_may_read", "select on tenure.live").await;
+    planted(
+        "grant insert, select on reporting.live_sessions to public",
+        "problem",
+        "public_may_read",
+        "insert, select on reporting.live_sessions",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -401,6 +610,13 @@ async fn a_reporter_with_more_than_views_is_a_problem() {
         "warning",
         "reporter_lacks",
         "tenure.node_state",
+    )
+    .await;
+    planted(
+        "revoke execute on function reporting.logged_in_at(timestamptz) from tenure_reporter",
+        "warning",
+        "reporter_lacks",
+        "reporting.logged_in_at",
     )
     .await;
     planted(

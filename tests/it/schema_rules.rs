@@ -172,7 +172,7 @@ const SUMS: &[(&str, usize, &str)] = &[
     ("src/import/decode.rs", 1, "when connect last moved the expiry of a session, which it does not tell"),
     ("src/clock.rs", 1, "the parts of the machine's clock"),
     ("src/cache/trust.rs", 0, "durations of leases only"),
-    ("src/store/doctor/schema.rs", 1, "names of the coming months' partitions"),
+    ("src/store/doctor/partitions.rs", 1, "names of the coming months' partitions"),
     ("src/store/keys.rs", 2, "until when a key is good; when its use was last noted"),
     ("src/store/list.rs", 2, "bounds of filters: ids of a millisecond, idle since so many minutes"),
     ("src/store/properties.rs", 1, "when maintenance begins that is announced in minutes"),

@@ -2,7 +2,9 @@
 
 use sqlx::PgConnection;
 
-use super::{Answer, Finding, lasting};
+use super::expected::expected;
+use super::functions::CLOCK;
+use super::{Answer, Finding, lasting, schema};
 
 /// Whether `tenure.now()` is the one of the migrations.
 pub(super) async fn body(connection: &mut PgConnection) -> Result<Answer, sqlx::Error> {
@@ -11,16 +13,22 @@ pub(super) async fn body(connection: &mut PgConnection) -> Result<Answer, sqlx::
         select btrim(p.prosrc) as "body!" from pg_proc p join pg_namespace n on n.oid = p.pronamespace
          where n.nspname = 'tenure' and p.proname = 'now' and p.pronargs = 0"#
     )
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await?;
-    let restore = "create or replace function tenure.now() returns timestamptz language sql volatile as $$ BODY $$;"
-        .replace("BODY", crate::store::migrate::CLOCK_BODY);
+    let expected = expected(schema::version(connection).await?);
+    let made = expected.functions.iter().find(|function| function.signature() == CLOCK);
     let found = match body.as_deref() {
         Some(crate::store::migrate::CLOCK_BODY) => None,
-        Some(_) => {
-            Some(Finding::problem("clock_replaced", "tenure.now() was replaced: this database runs on another clock.", restore))
-        }
-        None => Some(Finding::problem("clock_missing", "tenure.now() is missing.", restore)),
+        Some(_) => Some(Finding::problem(
+            "clock_replaced",
+            "tenure.now() was replaced: this database runs on another clock.",
+            made.map(|made| made.statement.clone()).unwrap_or_default(),
+        )),
+        None => Some(Finding::problem(
+            "clock_missing",
+            "tenure.now() is missing.",
+            made.map(|made| made.anew(expected.is_reporters(&made.name))).unwrap_or_default(),
+        )),
     };
     Ok(Answer { seen: String::new(), found: found.into_iter().collect() })
 }

@@ -1,9 +1,10 @@
 //! What the migrations make, read from their own text: a second list would be forgotten when a migration is added.
 //!
-//! Only what stands outside of function bodies counts. That is enough because a name is used once: constraints and indexes carry
-//! the name of their table (`tests/it/schema_rules.rs`).
+//! Of tables only what stands outside of function bodies counts. That is enough because a name is used once: constraints and indexes
+//! carry the name of their table (`tests/it/schema_rules.rs`).
 
 use super::super::migrate;
+use super::functions::Function;
 
 /// One index, trigger or constraint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub(super) struct Expected {
     pub(super) indexes: Vec<Made>,
     pub(super) triggers: Vec<Made>,
     pub(super) constraints: Vec<Made>,
+    pub(super) functions: Vec<Function>,
     /// Names of the functions granted to `tenure_reporter`.
     pub(super) reporter: Vec<String>,
 }
@@ -41,9 +43,10 @@ pub(super) fn expected(version: i64) -> Expected {
 impl Expected {
     fn read(&mut self, text: &str) {
         self.read_grants(text);
-        for statement in outside_of_bodies(text).split(';') {
-            let words: Vec<&str> = statement.split_whitespace().collect();
-            self.read_statement(&words, statement);
+        for statement in statements(text) {
+            let words: Vec<&str> = statement.outside.split_whitespace().collect();
+            self.read_statement(&words, &statement.outside);
+            self.read_function(&words, &statement);
         }
     }
 
@@ -85,6 +88,30 @@ impl Expected {
             }
             _ => {}
         }
+    }
+
+    fn read_function(&mut self, words: &[&str], statement: &Statement<'_>) {
+        let telling: Vec<&str> = words.iter().copied().filter(|word| !FILLERS.contains(word)).take(2).collect();
+        match *telling {
+            ["create", "function"] => {
+                if let Some(function) = Function::made(statement) {
+                    self.functions.retain(|known| !known.is(&function));
+                    self.functions.push(function);
+                }
+            }
+            ["alter", "function"] => {
+                for function in &mut self.functions {
+                    function.alter(statement);
+                }
+            }
+            ["drop", "function"] => self.functions.retain(|known| !known.is_named_by(&statement.outside)),
+            _ => {}
+        }
+    }
+
+    /// Whether a function is granted to `tenure_reporter`: some of `tenure`, and all of `reporting`.
+    pub(super) fn is_reporters(&self, name: &str) -> bool {
+        name.strip_prefix("tenure.").is_none_or(|name| self.reporter.iter().any(|granted| granted == name))
     }
 
     /// Grants stand in `do` blocks, because the role may be missing.
@@ -132,29 +159,50 @@ fn item(list: &str) -> &str {
     list
 }
 
-/// The text without comments and dollar-quoted bodies; no semicolon is left in its strings.
-fn outside_of_bodies(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(['-', '$', '\'']) {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let end = if rest.starts_with("--") {
-            rest.find('\n')
-        } else if let Some(body) = rest.strip_prefix("$$") {
-            body.find("$$").map(|end| end + 4)
-        } else if let Some(string) = rest.strip_prefix('\'') {
-            let end = string.find('\'').map(|end| end + 2);
-            out.push_str(&rest[..end.unwrap_or(rest.len())].replace(';', ","));
-            end
+/// A statement of a migration.
+#[derive(Debug)]
+pub(super) struct Statement<'a> {
+    /// As it is written, without the comments before it and the semicolon.
+    pub(super) text: &'a str,
+    /// Without comments and body.
+    pub(super) outside: String,
+    /// Its dollar-quoted body.
+    pub(super) body: Option<&'a str>,
+}
+
+fn statements(text: &str) -> Vec<Statement<'_>> {
+    let mut list = Vec::new();
+    let (mut outside, mut body) = (String::new(), None);
+    // Where the statement begins, and how far it is read.
+    let (mut from, mut at) = (0, 0);
+    while at < text.len() {
+        let rest = &text[at..];
+        let step = if rest.starts_with("--") {
+            let step = rest.find('\n').unwrap_or(rest.len());
+            if outside.trim().is_empty() {
+                from = at + step;
+            }
+            step
+        } else if let Some(inside) = rest.strip_prefix("$$") {
+            let end = inside.find("$$").unwrap_or(inside.len());
+            body = Some(&inside[..end]);
+            end + 4
+        } else if let Some(inside) = rest.strip_prefix('\'') {
+            let step = inside.find('\'').map_or(rest.len(), |end| end + 2);
+            outside.push_str(&rest[..step]);
+            step
+        } else if rest.starts_with(';') {
+            list.push(Statement { text: text[from..at].trim(), outside: std::mem::take(&mut outside), body: body.take() });
+            from = at + 1;
+            1
         } else {
-            out.push_str(&rest[..1]);
-            Some(1)
+            let step = rest.chars().next().map_or(1, char::len_utf8);
+            outside.push_str(&rest[..step]);
+            step
         };
-        rest = &rest[end.unwrap_or(rest.len())..];
+        at = (at + step).min(text.len());
     }
-    out.push_str(rest);
-    out
+    list
 }
 
 #[cfg(test)]
@@ -207,6 +255,31 @@ mod tests {
     }
 
     #[test]
+    fn the_last_statement_about_a_function_counts() {
+        let first = "create function tenure.f(p_a int, p_b timestamptz[] default null, out c text)\n    language sql stable set jit = off\n    as $$ select 1; -- ;\n $$;
+                     create function tenure.f(a tenure.policies) returns table (stable text, volatile int)\n    language plpgsql security definer as $$ a $$;
+                     alter function tenure.f(int, timestamptz[]) parallel safe;";
+        let expected = read(&[first]);
+        let [f, other] = expected.functions.as_slice() else { panic!("{:?}", expected.functions) };
+        assert_eq!(f.signature(), "tenure.f(integer, timestamp with time zone[])");
+        assert_eq!((&*f.body, &*f.language, f.volatility, f.parallel_safe), (" select 1; -- ;\n ", "sql", 's', true));
+        assert_eq!(f.settings, ["jit=off"]);
+        assert!(
+            f.statement.starts_with("create or replace function tenure.f(p_a int") && f.statement.ends_with("parallel safe;")
+        );
+        assert_eq!(other.signature(), "tenure.f(tenure.policies)");
+        assert_eq!((other.definer, other.volatility, other.parallel_safe), (true, 'v', false));
+
+        // As in PostgreSQL, a replacement takes the marks back.
+        let replaced =
+            "create or replace function tenure.f(p_a int, p_b timestamptz[]) returns text language sql as $$ select 2 $$;";
+        let expected = read(&[first, replaced]);
+        assert_eq!((&*expected.functions[1].body, expected.functions[1].parallel_safe), (" select 2 ", false));
+        let expected = read(&[first, "drop function if exists tenure.f(int, timestamptz[]);"]);
+        assert_eq!(expected.functions.len(), 1);
+    }
+
+    #[test]
     fn functions_are_granted_by_name_and_types_are_none() {
         let expected = read(&[
             "do $$ begin grant execute on function tenure.now(), tenure.limits(tenure.sessions) to tenure_reporter; end $$;",
@@ -219,5 +292,6 @@ mod tests {
         let expected = expected(i64::MAX);
         assert!(expected.indexes.len() > 8 && expected.triggers.len() > 15 && expected.constraints.len() > 50);
         assert!(expected.reporter.iter().any(|name| name == "barred"));
+        assert!(expected.functions.len() > 70, "{}", expected.functions.len());
     }
 }

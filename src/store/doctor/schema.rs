@@ -88,60 +88,6 @@ pub(super) async fn history(connection: &mut PgConnection) -> Result<Answer, sql
     Ok(Answer { seen: format!("version {version}"), found })
 }
 
-/// The partitions of this month and the next two, which nodes make ahead of time.
-pub(super) async fn partitions(connection: &mut PgConnection) -> Result<Answer, sqlx::Error> {
-    let missing = sqlx::query_scalar!(
-        r#"/* doctor_partitions */
-        select w.name as "name!"
-          from (select format('%s_%s', p.parent, to_char(date_trunc('month', tenure.now() at time zone 'UTC') + make_interval(months => n.n), 'YYYY_MM')) as name
-                  from unnest(array['ended_sessions', 'session_events']) as p (parent)
-                 cross join generate_series(0, 2) as n (n)) w
-         where not exists (select from pg_class c join pg_namespace s on s.oid = c.relnamespace
-                            where s.nspname = 'tenure' and c.relname = w.name and c.relispartition)
-         order by 1"#
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut found = Vec::new();
-    if !missing.is_empty() {
-        found.push(Finding::warning(
-            "partition_missing",
-            format!(
-                "{} of this month and the next two: {}. Their rows go to the default partition.",
-                counted(count(&missing), "partition is missing", "partitions are missing"),
-                missing.join(", ")
-            ),
-            "select tenure.make_partitions();  -- a month whose rows already lie in the default partition is left there",
-        ));
-    }
-    Ok(Answer { seen: format!("{} partitions ahead", 6 - missing.len()), found })
-}
-
-/// Rows in default partitions: no partition of their month was there when they came.
-pub(super) async fn default_partitions(connection: &mut PgConnection) -> Result<Answer, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"/* doctor_default_partitions */
-        select (select count(*) from (select from tenure.ended_sessions_default limit 100001) e) as "ended!",
-               (select count(*) from (select from tenure.session_events_default limit 100001) e) as "events!""#
-    )
-    .fetch_one(connection)
-    .await?;
-    let found = [("ended_sessions_default", row.ended), ("session_events_default", row.events)]
-        .into_iter()
-        .filter(|(_, rows)| *rows > 0)
-        .map(|(table, rows)| {
-            let more =
-                if rows > 100_000 { "More than 100,000 rows lie".to_owned() } else { counted(rows, "row lies", "rows lie") };
-            Finding::warning(
-                "rows_in_default_partition",
-                format!("{more} in tenure.{table}: no node ran when their month began, or they came from a load of old data."),
-                format!("Keep them, or past the time they must be kept: delete from tenure.{table} where ...;"),
-            )
-        })
-        .collect();
-    Ok(Answer { seen: String::new(), found })
-}
-
 /// Triggers carry the rules that follow plain writes: without one, a lock-out ends nothing.
 pub(super) async fn triggers(connection: &mut PgConnection) -> Result<Answer, sqlx::Error> {
     let expected = expected(version(connection).await?).triggers;
@@ -236,8 +182,4 @@ pub(super) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::
     // Without the right to read the history, the newest is the best guess.
     let applied = migrate::applied(connection).await.ok().flatten().and_then(Result::ok);
     Ok(applied.and_then(|applied| applied.iter().map(|migration| i64::from(migration.version())).max()).unwrap_or(i64::MAX))
-}
-
-fn count<T>(list: &[T]) -> i64 {
-    i64::try_from(list.len()).unwrap_or(i64::MAX)
 }

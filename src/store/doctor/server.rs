@@ -80,6 +80,46 @@ pub(super) async fn settings(connection: &mut PgConnection, allow_lossy: bool) -
     Ok(Answer { seen: format!("PostgreSQL {}, {role}, {}", server.name, server.encoding), found })
 }
 
+/// Who works at another isolation level than the rules were written for, unless it asks for its own as nodes do.
+pub(super) async fn isolation(connection: &mut PgConnection) -> Result<Answer, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"/* doctor_isolation */
+        select quote_ident(d.datname) as "database?", quote_ident(r.rolname) as "role?", split_part(c.setting, '=', 2) as "level!"
+          from pg_db_role_setting s
+          left join pg_database d on d.oid = s.setdatabase
+          left join pg_roles r    on r.oid = s.setrole
+         cross join unnest(s.setconfig) as c (setting)
+         where (s.setdatabase = 0 or d.datname = current_database())
+           and split_part(c.setting, '=', 1) = 'default_transaction_isolation' and split_part(c.setting, '=', 2) <> 'read committed'
+         order by r.rolname nulls first, d.datname nulls first"#
+    )
+    .fetch_all(connection)
+    .await?;
+    let found = rows
+        .iter()
+        .map(|row| {
+            let (whose, statement) = match (&row.role, &row.database) {
+                (Some(role), Some(database)) => {
+                    (format!("the role {role} in this database"), format!("alter role {role} in database {database}"))
+                }
+                (Some(role), None) => (format!("the role {role}"), format!("alter role {role}")),
+                (None, Some(database)) => ("this database".to_owned(), format!("alter database {database}")),
+                (None, None) => ("every role".to_owned(), "alter role all".to_owned()),
+            };
+            Finding::note(
+                "default_isolation",
+                format!(
+                    "default_transaction_isolation is {} for {whose}: nodes ask for read committed themselves, plain SQL does not. Its \
+                     changes may fail with 40001 and have to be repeated, and it signs nobody in under a limit of concurrent sessions.",
+                    row.level
+                ),
+                format!("{statement} reset default_transaction_isolation;"),
+            )
+        })
+        .collect();
+    Ok(Answer { seen: String::new(), found })
+}
+
 /// Whether the pools of the nodes fit: each node has two connections besides its pool, one that polls and one that listens.
 pub(super) async fn connections(connection: &mut PgConnection, node_connections: u32) -> Result<Answer, sqlx::Error> {
     let row = sqlx::query!(
