@@ -119,7 +119,15 @@ async fn a_fresh_database_has_no_problem_and_each_good_area_is_one_line() {
 async fn a_running_node_is_counted_and_nothing_is_wrong_with_it() {
     let db = Db::with(Clock::Real).await;
     let node = db.node("node-1").await;
-    let document = examined(&db.url);
+    // Beside the node, which has to go on beating; on a machine too busy for that it is silent for a moment, and called so.
+    let mut document = Value::Null;
+    for _ in 0..20 {
+        let url = db.url.clone();
+        document = tokio::task::spawn_blocking(move || examined(&url)).await.unwrap();
+        if findings(&document).iter().all(|finding| finding["code"] != "node_silent") {
+            break;
+        }
+    }
     assert_eq!(problems(&document), Vec::<&str>::new(), "{document:#}");
     assert!(document["areas"][6]["summary"].as_str().unwrap().starts_with("1 node,"), "{document:#}");
     assert!(findings(&document).iter().all(|finding| finding["code"] != "no_node"));
