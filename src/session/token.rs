@@ -86,11 +86,12 @@ impl TokenForm {
             Self::Session => "tn_",
             Self::Access => "tna_",
             Self::Refresh => "tnr_",
-            Self::Foreign => "foreign ",
+            Self::Foreign => "tenure: a token of another store: ",
         }
     }
 
-    /// The digest of a secret in this form: all but the first cover the prefix, so that one cannot be rewritten into another.
+    /// The digest of a secret in this form: all but the first cover the prefix, so that one cannot be rewritten into another. No
+    /// length is that of two forms: 32 bytes, 36, and at least 50 of a foreign token, which is as long as its store made it.
     fn hash(self, secret: &[u8]) -> TokenHash {
         match self {
             Self::Session => TokenHash::of(secret),

@@ -79,6 +79,34 @@ async fn rule_e3_what_nobody_was_imported_with_is_unknown() {
     }
 }
 
+/// Digests of session tokens have no prefix: whoever knows the id of a session and the token it came with could else write a
+/// native one of them, which is good at doors where the foreign one is not.
+#[tokio::test]
+async fn no_token_passes_for_another_kind() {
+    use base64::Engine;
+
+    let db = stopped().await;
+    let facts = ForeignFacts::default();
+    let prefix = "tenure: a token of another store: ";
+    for (line, length) in (1..).zip(16..=32) {
+        let token = format!("{line:c>length$}");
+        assert_eq!(import(&db, &[session(line, &token, Some("abel.tuter"), &facts)], WAY).await, ["imported"]);
+        let id = live(&db, &token).await.id;
+        let before = ["foreign ", "tn_", "tna_", "tnr_", ""];
+        let mut secrets: Vec<String> = before.iter().map(|before| format!("{before}{token}")).collect();
+        let hashed = format!("{prefix}{token}");
+        secrets.push(hashed[hashed.len() - 32..].to_owned());
+        for secret in secrets.into_iter().filter(|secret| secret.len() == 32) {
+            let bytes = [id.as_bytes(), secret.as_bytes()].concat();
+            for form in ["tn_", "tna_", "tnr_"] {
+                let native = format!("{form}{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes));
+                let verdict = db.manager.check(&native, Some(Activity::User), CheckOptions::default(), ADMIN).await.unwrap();
+                assert!(matches!(verdict, Verdict::Unknown), "{secret}: {verdict:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_rotation_voids_the_foreign_token() {
     let db = stopped().await;
