@@ -195,7 +195,7 @@ begin
          cross join lateral (select least(coalesce(g.anchor_at, v_now), v_now) as anchor_at,
                                     least(coalesce(g.created_at, g.anchor_at, v_now), g.anchor_at, v_now) as created_at) a
     ), judged as materialized (
-        select c.*, l.expires_at as due_at,
+        select c.*, n.anchor_at as active_at, d.due_at,
                case when c.expires_at <= v_now                                     then 'expired'
                     when row_number() over (partition by (c.s).token_hash order by c.line) > 1 then 'duplicate'
                     when c.own and coalesce((select true from tenure.sessions x where x.id = (c.s).id),
@@ -212,19 +212,22 @@ begin
                     when p.maintenance_at <= v_now
                          and not (coalesce(c.admin, false) and (c.s).created_at >= p.maintenance_at) then 'maintenance'
                     when l.expires_at is null                                      then 'unfit'
-                    when l.expires_at > v_now                                      then 'imported'
-                    when l.reason = 'idle' and not c.own and not p_strict          then 'imported'
+                    when d.due_at > v_now                                          then 'imported'
                     else 'over' end as outcome
           from candidate c
           join tenure.policies p on p.kind = (c.s).kind
-         cross join lateral tenure.limits(c.s, p) l
+         -- The fences have each deadline computed once.
+         cross join lateral (select x.expires_at, x.reason from tenure.limits(c.s, p) x offset 0) l
+         cross join lateral (select case when l.expires_at <= v_now and l.reason = 'idle' and not c.own and not p_strict then v_now
+                                         else (c.s).anchor_at end as anchor_at) n
+          -- Under its new anchor another limit may have ended it before now.
+         cross join lateral (select case when n.anchor_at = (c.s).anchor_at then l.expires_at
+                                         else (select x.expires_at
+                                                 from tenure.limits(jsonb_populate_record(c.s, jsonb_build_object('anchor_at', n.anchor_at)), p) x)
+                                    end as due_at
+                            offset 0) d
     ), settled as materialized (
-        select j.line, j.user_name, j.where_from, j.tokens, j.s,
-               case when j.due_at > v_now then (j.s).anchor_at else v_now end as anchor_at,
-               case when j.due_at > v_now then j.due_at
-                    else (select l.expires_at from tenure.policies p
-                           cross join lateral tenure.limits(jsonb_populate_record(j.s, jsonb_build_object('anchor_at', v_now)), p) l
-                           where p.kind = (j.s).kind) end           as due_at
+        select j.line, j.user_name, j.where_from, j.tokens, j.s, j.active_at as anchor_at, j.due_at
           from judged j
          where j.outcome = 'imported' and not p_rehearse
     ), born as (

@@ -168,6 +168,10 @@ async fn the_maximum_life_does_not_move() {
         ..ForeignFacts::default()
     };
     assert_eq!(import_one(&db, &life("09:00"), WAY).await, "over", "to the microsecond");
+    // Where the idle limit came first, an import that counts as activity leads to the maximum life, which is over as well.
+    let idle = ForeignFacts { last_activity_at: Some(t("08:10")), ..life("08:00") };
+    assert_eq!(import_one(&db, &idle, WAY).await, "over");
+    assert_eq!(db.count("select count(*) from tenure.sessions").await, 0);
     assert_eq!(import_one(&db, &life("09:00:00.000001"), WAY).await, "imported");
 }
 
