@@ -140,12 +140,14 @@ comment on function tenure.import_users(jsonb) is
 -- a lock-out comes wholly before or wholly after (U4). Other sessions of the user stay, and no limit on their number applies.
 -- Without ids the sessions are another store's: their ids are made, their token is a foreign one, and what is not recorded there
 -- is taken to be as late as it can have been. Where the idle limit alone would end such a session at once, the
--- import counts as its activity, unless p_strict; the maximum life does not move. During maintenance nobody comes in who could not
+-- import counts as its activity, unless p_strict; the maximum life does not move. Two people there whose names differ only in case
+-- would become one here: unless p_ignore_case, only whoever is spelled as the user here is that user. During maintenance nobody comes in who could not
 -- sign in: an import is no way around it.
 -- With ids they are this store's own, exactly as they were.
 -- Whatever is looked up is looked up by an index: a plan made while the table was empty would read it from end to end for every batch.
 -- A rehearsal judges and writes nothing. Lanes run at once; whoever calls keeps the sessions of a user, and so those of a token, in one of them.
-create function tenure.import_sessions(p_lane int, p_source text, p_strict boolean, p_rehearse boolean, p_users text[], p_rows jsonb)
+create function tenure.import_sessions(p_lane int, p_source text, p_strict boolean, p_ignore_case boolean, p_rehearse boolean, p_users text[],
+                                       p_rows jsonb)
     returns table (line bigint, outcome text)
     language plpgsql set jit = off set enable_seqscan = off
     as $$
@@ -180,6 +182,7 @@ begin
     ), candidate as materialized (
         select g.line, g.own, g.expires_at, g.where_from, g.tokens, n.user_name, n.locked_out, n.active, n.admin,
                g."user" is not null and n.id is null         as user_lost,
+               not g.own and not p_ignore_case and n.name <> n.user_name as user_differs,
                g.oauth_entity is not null and o.id is null   as entity_lost,
                g.own and (g.created_at > g.anchor_at or g.anchor_at > v_now) as future,
                jsonb_populate_record(null::tenure.sessions, g.fields || jsonb_build_object(
@@ -205,6 +208,7 @@ begin
                                                   where x.kind in ('user', 'guest') and x.oauth_hashes is not null
                                                     and x.oauth_hashes[1] = (c.s).foreign_hash limit 1)) then 'present'
                     when c.user_lost                                               then 'unknown_user'
+                    when c.user_differs                                            then 'user_differs'
                     when c.entity_lost                                             then 'unknown_oauth_entity'
                     when c.locked_out                                              then 'user_locked_out'
                     when not c.active and p.refuse_inactive                        then 'user_inactive'
@@ -258,7 +262,7 @@ begin
     select j.line, j.outcome from judged j;
 end
 $$;
-comment on function tenure.import_sessions(int, text, boolean, boolean, text[], jsonb) is
-    'Imports sessions in bulk; answers for each line imported, present, expired, over, duplicate, unknown_user, user_locked_out, user_inactive, unknown_oauth_entity, in_the_future, maintenance or unfit.';
+comment on function tenure.import_sessions(int, text, boolean, boolean, boolean, text[], jsonb) is
+    'Imports sessions in bulk; answers for each line imported, present, expired, over, duplicate, unknown_user, user_differs, user_locked_out, user_inactive, unknown_oauth_entity, in_the_future, maintenance or unfit.';
 
 revoke execute on all functions in schema tenure from public;

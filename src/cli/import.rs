@@ -76,6 +76,9 @@ pub(super) struct ForeignArgs {
     /// Create users that are missing, instead of leaving their sessions out.
     #[arg(long)]
     create_users: bool,
+    /// The source does not tell users apart by case: ADMIN there is admin here.
+    #[arg(long)]
+    ignore_case: bool,
     /// Leave out what has been idle for too long, instead of counting the import as its activity.
     #[arg(long)]
     strict_idle: bool,
@@ -125,7 +128,7 @@ pub(super) async fn run(global: &Global, command: ImportCommand) -> Result<(), F
         format,
         options: DecodeOptions { user_path, cookie_secret },
         users_table,
-        way: ImportWay { source, strict_idle: args.strict_idle, rehearse: args.dry_run },
+        way: ImportWay { source, strict_idle: args.strict_idle, ignore_case: args.ignore_case, rehearse: args.dry_run },
         actor: actor(&operator),
     };
     let settings = ConnectSettings {

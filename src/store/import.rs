@@ -222,6 +222,8 @@ pub struct ImportWay<'a> {
     pub source: &'a str,
     /// Whether a session that has been idle for too long is left out, instead of counting the import as its activity.
     pub strict_idle: bool,
+    /// Whether a user of another store is the one here whose name differs from theirs in case.
+    pub ignore_case: bool,
     /// Judge, and write nothing.
     pub rehearse: bool,
 }
@@ -276,13 +278,14 @@ impl Store {
                 let rows = sqlx::query(
                     "/* sessions_import */
                     with context as materialized (select tenure.act_as($1, $2) as set)
-                    select i.line, i.outcome from context cross join lateral tenure.import_sessions($3, $4, $5, $6, $7, $8) i where context.set",
+                    select i.line, i.outcome from context cross join lateral tenure.import_sessions($3, $4, $5, $6, $7, $8, $9) i where context.set",
                 )
                 .bind(actor.0)
                 .bind(self.node.as_deref())
                 .bind(i32::try_from(lane).unwrap_or(0))
                 .bind(way.source)
                 .bind(way.strict_idle)
+                .bind(way.ignore_case)
                 .bind(way.rehearse)
                 .bind(&users)
                 .bind(Json(part))

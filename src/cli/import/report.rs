@@ -32,7 +32,7 @@ enum Weight {
 }
 
 /// Every outcome, in the order in which they are shown.
-const OUTCOMES: [(&str, Weight, &str); 17] = [
+const OUTCOMES: [(&str, Weight, &str); 18] = [
     ("imported", Weight::Fine, "It is here now."),
     ("present", Weight::Fine, "It was here already."),
     ("expired", Weight::Fine, "It had ended in its own store."),
@@ -48,6 +48,11 @@ const OUTCOMES: [(&str, Weight, &str); 17] = [
         "There is maintenance, in which only sessions of administrators begin. Import again after it.",
     ),
     ("unknown_user", Weight::Refused, "There is no such user. Create it, or import with --create-users."),
+    (
+        "user_differs",
+        Weight::Refused,
+        "The user of this name here is written in another case. Give --ignore-case if the source does not tell them apart.",
+    ),
     ("unknown_oauth_entity", Weight::Refused, "There is no such client application."),
     ("duplicate", Weight::Refused, "It stood on an earlier line."),
     ("in_the_future", Weight::Refused, "It begins or was active in the future."),

@@ -63,7 +63,7 @@ pub(super) async fn run(global: &Global, args: &ServicenowArgs) -> Result<(), Fa
     })
     .await??;
     let report = Report::new(args.report.as_deref(), args.dry_run)?;
-    let way = ImportWay { source: "servicenow", strict_idle: true, rehearse: args.dry_run };
+    let way = ImportWay { source: "servicenow", strict_idle: true, ignore_case: false, rehearse: args.dry_run };
     let path = args.file.clone();
     from_file(global, report, records, way, actor(&operator), move |take| {
         each_record(open(&path)?, &mut |record| take(record.and_then(|record| convert(&record, table))))

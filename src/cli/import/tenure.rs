@@ -29,6 +29,6 @@ pub(super) async fn run(global: &Global, args: &TenureArgs) -> Result<(), Failur
     let backup = blocking(move || Backup::verify(&path)).await??;
     let report = Report::new(args.report.as_deref(), args.dry_run)?;
     let lines = backup.counts.values().sum();
-    let way = ImportWay { source: "tenure", strict_idle: true, rehearse: args.dry_run };
+    let way = ImportWay { source: "tenure", strict_idle: true, ignore_case: false, rehearse: args.dry_run };
     from_file(global, report, lines, way, actor(&operator), move |take| backup.each(take)).await
 }

@@ -7,7 +7,7 @@ use tenure::store::{Actor, ForeignFacts, ImportSession, ImportWay, UserPatch};
 use super::{pid, until_waiting};
 use crate::support::{Db, rounds};
 
-const WAY: ImportWay<'static> = ImportWay { source: "connect", strict_idle: false, rehearse: false };
+const WAY: ImportWay<'static> = ImportWay { source: "connect", strict_idle: false, ignore_case: false, rehearse: false };
 
 fn batch(round: u32) -> Vec<ImportSession> {
     (0..20)
@@ -26,7 +26,7 @@ async fn a_lock_out_waits_for_an_import_under_way_and_ends_it() {
     let rows = serde_json::to_value(batch(0)).unwrap();
     let mut importing = db.connection().await;
     let mut transaction = importing.begin().await.unwrap();
-    sqlx::query("select tenure.import_sessions(0, 'connect', false, false, array['abel.tuter'], $1)")
+    sqlx::query("select tenure.import_sessions(0, 'connect', false, false, false, array['abel.tuter'], $1)")
         .bind(&rows)
         .fetch_all(&mut *transaction)
         .await

@@ -8,7 +8,7 @@ use super::*;
 
 /// What a client of the other store holds.
 const TOKEN: &str = "s:kYPpXyTmsqP8wlwHqg8QmVwZm1l7Q0pY.3Wn1Yb7Vv2o9";
-const WAY: ImportWay<'static> = ImportWay { source: "connect", strict_idle: false, rehearse: false };
+const WAY: ImportWay<'static> = ImportWay { source: "connect", strict_idle: false, ignore_case: false, rehearse: false };
 
 fn session(line: u64, token: &str, user: Option<&str>, facts: &ForeignFacts) -> ImportSession {
     ImportSession::foreign(line, &ForeignToken::parse(token).unwrap(), user.map(str::to_owned), facts).unwrap()
@@ -192,12 +192,12 @@ async fn whoever_has_no_access_is_not_imported() {
     let ahead = ForeignFacts { last_activity_at: Some(now + TimeDelta::hours(1)), ..ForeignFacts::default() };
     // Line, user and what comes of it; each with a token of its own but the last two.
     let rows = [
-        (Some("LOC"), &facts, "user_locked_out"),
+        (Some("loc"), &facts, "user_locked_out"),
         (Some("ina"), &facts, "user_inactive"),
         (Some("nobody"), &facts, "unknown_user"),
         (None, &facts, "imported"),
         (Some("beth"), &expired, "expired"),
-        (Some("Abel.TUTER"), &ahead, "imported"),
+        (Some("abel.tuter"), &ahead, "imported"),
     ];
     let mut batch: Vec<_> =
         (1..).zip(&rows).map(|(n, (user, facts, _))| session(n, &format!("{TOKEN}{n}"), *user, facts)).collect();
@@ -210,6 +210,27 @@ async fn whoever_has_no_access_is_not_imported() {
     // U1: who is locked out after the import loses what was imported.
     let out = tenure::store::UserPatch { locked_out: Some(true), ..Default::default() };
     assert_eq!(db.manager.patch_user("abel.tuter", &out, ADMIN).await.unwrap().ended, Some(1));
+}
+
+/// Here names differ by more than case; a source may have both, with a session each.
+#[tokio::test]
+async fn two_users_of_a_source_do_not_become_one() {
+    let db = stopped().await;
+    db.user("zoë").await;
+    let facts = ForeignFacts::default();
+    let rows = [
+        ("abel.tuter", "imported", "imported"),
+        ("ABEL.TUTER", "user_differs", "imported"),
+        ("ZOË", "user_differs", "imported"),
+        ("zoë", "imported", "imported"),
+    ];
+    let batch = |tokens: &str| -> Vec<_> {
+        (1..).zip(&rows).map(|(n, (user, ..))| session(n, &format!("{TOKEN}{tokens}{n}"), Some(user), &facts)).collect()
+    };
+    assert_eq!(import(&db, &batch("told"), WAY).await, rows.map(|(_, word, _)| word));
+    let way = ImportWay { ignore_case: true, ..WAY };
+    assert_eq!(import(&db, &batch("untold"), way).await, rows.map(|(.., word)| word));
+    assert_eq!(live(&db, &format!("{TOKEN}untold2")).await.user.as_deref(), Some("abel.tuter"));
 }
 
 #[tokio::test]
