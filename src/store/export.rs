@@ -38,7 +38,8 @@ impl Section {
         }
     }
 
-    /// Ids, epochs and due dates are not told: they are the database's own and come anew.
+    /// Ids, epochs and due dates are not told: they are the database's own and come anew. Nor is maintenance: it is of the store it was
+    /// announced in, and would end every session wherever the export arrives.
     const fn statement(self) -> &'static str {
         match self {
             Self::Users => {
@@ -51,7 +52,7 @@ impl Section {
             Self::Properties => {
                 "/* export_properties */
                 select jsonb_build_object('type', 'property', 'name', p.name, 'value', p.value)::text
-                  from tenure.properties p order by p.name collate \"C\""
+                  from tenure.properties p where p.name <> 'tenure.maintenance_at' order by p.name collate \"C\""
             }
             Self::OauthEntities => {
                 "/* export_oauth_entities */

@@ -326,12 +326,12 @@ impl Store {
         self.import_rows(statement, batch, rehearse, actor).await
     }
 
-    /// Imports properties: all at once, because they are judged against each other (P3). A name that is not in the catalogue, and a value that
-    /// does not fit, are answered as `ignored` and `invalid` and leave the others alone; a broken relation refuses them all.
+    /// Imports properties: all at once, because they are judged against each other (P3). A name that is not in the catalogue, maintenance, which no file
+    /// announces, and a value that does not fit, are answered as `ignored` and `invalid` and leave the others alone; a broken relation refuses them all.
     pub async fn import_properties(&self, batch: &[ImportRow], rehearse: bool, actor: Actor<'_>) -> Result<Vec<Outcome>> {
         let statement = "/* properties_import */
             with given as materialized (
-                select r.*, c.name is not null as known, tenure.property_problem(r.name, r.value) is not null as wrong,
+                select r.*, c.name is not null and r.name <> 'tenure.maintenance_at' as known, tenure.property_problem(r.name, r.value) is not null as wrong,
                        row_number() over (partition by r.name order by r.line) as place
                   from jsonb_to_recordset($1) as r (line bigint, name text, value text)
                   left join tenure.property_catalogue c on c.name = r.name

@@ -38,7 +38,7 @@ const OUTCOMES: [(&str, Weight, &str); 18] = [
     ("expired", Weight::Fine, "It had ended in its own store."),
     ("skipped", Weight::Fine, "Of another table, deleted or empty."),
     ("waits_for_its_user", Weight::Fine, "Its user or client application is not here yet: the file has to bring it."),
-    ("ignored", Weight::Said, "This store has no such property."),
+    ("ignored", Weight::Said, "This store has no such property, or takes it from no file."),
     ("over", Weight::Said, "It would have ended before now under this store's limits."),
     ("user_locked_out", Weight::Said, "Its user is locked out."),
     ("user_inactive", Weight::Said, "Its user is inactive."),

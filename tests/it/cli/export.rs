@@ -119,6 +119,25 @@ async fn an_export_imported_is_the_same_store() {
     );
 }
 
+/// Maintenance is of one store: it ends nothing where an export of it arrives, and no file announces any.
+#[tokio::test]
+async fn maintenance_does_not_travel() {
+    let (db, _) = furnished().await;
+    db.manager.set_property("tenure.maintenance_at", "2999-01-01T00:00:00Z", false, SETUP).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = String::from_utf8(export(&db, &folder.path().join("export"), &[])).unwrap();
+    assert!(!text.contains("maintenance"), "{text}");
+
+    let (other, others) = furnished().await;
+    for at in ["2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"] {
+        let line = serde_json::json!({ "type": "property", "name": "tenure.maintenance_at", "value": at });
+        let report = import(&other, &forged(folder.path(), &[line])).document();
+        assert_eq!(report["outcomes"], serde_json::json!({ "properties_ignored": 1 }), "{report:#}");
+    }
+    assert_eq!(other.count("select count(*) from tenure.live").await, i64::try_from(others.len()).unwrap());
+    assert_eq!(other.count("select count(*) from tenure.policies where maintenance_at is not null").await, 0);
+}
+
 #[tokio::test]
 async fn case_115_nothing_is_overwritten() {
     let db = database().await;
