@@ -136,6 +136,60 @@ $$;
 comment on function tenure.import_users(jsonb) is
     'Creates users in bulk: line and fields of each. Answers imported, present or duplicate for each line; nobody who is there is changed.';
 
+-- tenure.import_properties: those of a file, all at once, because they are judged against each other (P3), and behind the guard of a
+-- single change (P5, X2): counted together before anything is written, whatever number of statements and triggers writes them. Maintenance is
+-- of the store it was announced in: no file announces any.
+create function tenure.import_properties(p_rows jsonb, p_many boolean) returns table (line bigint, outcome text, ends_now bigint)
+    language plpgsql
+    as $$
+#variable_conflict use_column
+declare
+    v_lines    bigint[];
+    v_outcomes text[];
+    v_new      jsonb;
+    v_ends     bigint;
+begin
+    -- import_properties_lock: in the order of a change: its own row, then the policies, behind which writers queue.
+    perform from tenure.properties o
+      where o.name in (select r.name from jsonb_to_recordset(p_rows) as r (name text)) order by o.name for update;
+    perform from tenure.policies p order by p.kind for no key update;
+    -- import_properties_judge
+    with given as (
+        select r.line, r.name, r.value,
+               case when c.name is null or c.name = 'tenure.maintenance_at'                    then 'ignored'
+                    when row_number() over (partition by r.name order by r.line) > 1           then 'duplicate'
+                    when tenure.property_problem(r.name, r.value) is not null                  then 'invalid'
+                    when o.value = r.value                                                     then 'present'
+                    else 'imported' end as outcome
+          from jsonb_to_recordset(p_rows) as r (line bigint, name text, value text)
+          left join tenure.property_catalogue c on c.name = r.name
+          left join tenure.properties o         on o.name = r.name
+    )
+    select array_agg(g.line order by g.line), array_agg(g.outcome order by g.line),
+           coalesce(jsonb_object_agg(g.name, g.value) filter (where g.outcome = 'imported'), '{}')
+      into v_lines, v_outcomes, v_new
+      from given g;
+    -- import_properties_count
+    select coalesce(sum(r.sessions), 0) into v_ends
+      from tenure.rehearse_policies(tenure.property_rows() || v_new) r
+     where r.effect = 'ends_now';
+    perform tenure.guard(v_ends);
+    if v_ends > 10000 and not p_many then
+        perform tenure.refuse(409, 'too_many_endings',
+                              format('The properties would end %s live sessions at once; more than 10,000 need force.', v_ends),
+                              'Repeat it with --force, or leave those properties out.', v_ends);
+    end if;
+    -- import_properties_write: the guard has compared the sum; each trigger would compare its part.
+    perform tenure.expect(null);
+    insert into tenure.properties (name, value)
+    select n.key, n.value from jsonb_each_text(v_new) n
+        on conflict (name) do update set value = excluded.value;
+    return query select *, v_ends from unnest(v_lines, v_outcomes);
+end
+$$;
+comment on function tenure.import_properties(jsonb, boolean) is
+    'Sets properties in bulk: line, name and value of each. Answers imported, present, ignored, duplicate or invalid for each line, and how many live sessions all of them end together; more than 10,000 only if p_many.';
+
 -- tenure.import_sessions: one batch, wholly or not at all. The user rows are locked first, in a statement of its own, as a sign-in does:
 -- a lock-out comes wholly before or wholly after (U4). Other sessions of the user stay, and no limit on their number applies.
 -- Without ids the sessions are another store's: their ids are made, their token is a foreign one, and what is not recorded there

@@ -49,7 +49,7 @@ pub use follow::{EventPosition, EventRead, EventSnapshot};
 #[cfg(feature = "cli")]
 pub use foreign::{ForeignDatabase, ForeignFormat, ForeignRow};
 #[cfg(feature = "cli")]
-pub use import::{ForeignFacts, ImportClaim, ImportRow, ImportSession, ImportWay, LANES, Outcome};
+pub use import::{ForeignFacts, ImportClaim, ImportRow, ImportSession, ImportWay, LANES, Outcome, PropertyWay};
 pub use keys::KeyRecord;
 pub use list::{Bulk, ListFilter, Page, StateFilter};
 pub use migrate::{MigrateError, Migrated, SchemaStatus, migrate, migrate_within, status};

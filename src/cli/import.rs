@@ -16,9 +16,10 @@ use super::database::{actor, operator};
 use super::{Failure, Global};
 use crate::error::Error;
 use crate::import::{DecodeOptions, Decoded, Owner, Remark, decode};
+use crate::input::expect_parameters;
 use crate::manager::Manager;
 use crate::store::{
-    Actor, ConnectSettings, ForeignDatabase, ForeignFormat, ForeignRow, ImportRow, ImportSession, ImportWay, LANES,
+    Actor, ConnectSettings, ForeignDatabase, ForeignFormat, ForeignRow, ImportRow, ImportSession, ImportWay, LANES, PropertyWay,
 };
 use flow::{Stop, claimed, progress, write_lanes};
 use report::Report;
@@ -88,6 +89,24 @@ pub(super) struct ForeignArgs {
     /// Write a line of JSON into this new file for each row that was left out or taken in part.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+}
+
+/// What the properties of a file may do to the live sessions here.
+#[derive(Debug, Args)]
+pub(super) struct PropertyArgs {
+    /// Accept properties that end more than 10,000 live sessions at once, and a maximum life not above its idle limit.
+    #[arg(long)]
+    force: bool,
+    /// How many live sessions the properties end, as the dry run said; with another number none is set.
+    #[arg(long, value_name = "N")]
+    expect_count: Option<String>,
+}
+
+impl PropertyArgs {
+    fn way(&self, rehearse: bool) -> Result<PropertyWay, Failure> {
+        let expect = expect_parameters("expect-count", self.expect_count.as_deref(), "expect-basis", None)?;
+        Ok(PropertyWay { rehearse, force_relations: self.force, force_endings: self.force, expect })
+    }
 }
 
 /// Everything that one import needs to know.

@@ -370,7 +370,10 @@ fn header(file: &mut Opened, line: &mut Vec<u8>) -> Result<(), ReadError> {
 fn item(number: u64, word: &str, line: &[u8]) -> Result<Item, Remark> {
     match word {
         "user" => judged(number, Rows::Users, line, |user: &User| input::user_name(&user.name).map(drop)),
-        "property" => judged(number, Rows::Properties, line, |property: &Property| input::property_value(&property.value)),
+        // A name in the catalogue fits where a value does.
+        "property" => judged(number, Rows::Properties, line, |property: &Property| {
+            input::property_value(&property.name).and_then(|()| input::property_value(&property.value))
+        }),
         "oauth_entity" => {
             judged(number, Rows::OauthEntities, line, |entity: &OauthEntity| input::entity_name(&entity.name).map(drop))
         }

@@ -14,7 +14,7 @@ use sqlx::types::Json;
 use sqlx::{Postgres, Row};
 
 use super::error::retrying;
-use super::{Actor, Store};
+use super::{Actor, Expect, Store};
 use crate::error::{Error, Result};
 use crate::session::ForeignToken;
 
@@ -228,6 +228,19 @@ pub struct ImportWay<'a> {
     pub rehearse: bool,
 }
 
+/// How properties are imported.
+#[derive(Debug, Clone, Default)]
+pub struct PropertyWay {
+    /// Judge, and write nothing.
+    pub rehearse: bool,
+    /// Accept a maximum life that is not above its idle limit (P3).
+    pub force_relations: bool,
+    /// Accept more than 10,000 endings (P5).
+    pub force_endings: bool,
+    /// How many live sessions they end, as a rehearsal said; with another number nothing is written.
+    pub expect: Expect,
+}
+
 /// The right to import, held while it lives.
 #[derive(Debug)]
 pub struct ImportClaim(PoolConnection<Postgres>);
@@ -326,25 +339,34 @@ impl Store {
         self.import_rows(statement, batch, rehearse, actor).await
     }
 
-    /// Imports properties: all at once, because they are judged against each other (P3). A name that is not in the catalogue, maintenance, which no file
-    /// announces, and a value that does not fit, are answered as `ignored` and `invalid` and leave the others alone; a broken relation refuses them all.
-    pub async fn import_properties(&self, batch: &[ImportRow], rehearse: bool, actor: Actor<'_>) -> Result<Vec<Outcome>> {
-        let statement = "/* properties_import */
-            with given as materialized (
-                select r.*, c.name is not null and r.name <> 'tenure.maintenance_at' as known, tenure.property_problem(r.name, r.value) is not null as wrong,
-                       row_number() over (partition by r.name order by r.line) as place
-                  from jsonb_to_recordset($1) as r (line bigint, name text, value text)
-                  left join tenure.property_catalogue c on c.name = r.name
-            ), written as (
-                insert into tenure.properties (name, value)
-                select g.name, g.value from given g where g.known and not g.wrong and g.place = 1
-                    on conflict (name) do update set value = excluded.value where properties.value <> excluded.value
-                returning name
+    /// Imports properties: all at once, because they are judged against each other (P3), and in one change: a broken relation, or a number of
+    /// endings that is refused, refuses them all. What is not in the catalogue, maintenance, which no file announces, and a value that does not
+    /// fit are answered as `ignored` and `invalid`, and leave the others alone. With it, how many live sessions they end.
+    pub async fn import_properties(
+        &self,
+        batch: &[ImportRow],
+        way: &PropertyWay,
+        actor: Actor<'_>,
+    ) -> Result<(Vec<Outcome>, i64)> {
+        retrying(|| async {
+            let mut transaction = self.begin_guarded(actor, way.force_relations || way.force_endings, &way.expect).await?;
+            let rows = sqlx::query(
+                "/* properties_import */ select i.line, i.outcome, i.ends_now from tenure.import_properties($1, $2) i",
             )
-            select g.line, case when not g.known then 'ignored' when g.place > 1 then 'duplicate' when g.wrong then 'invalid'
-                                when w.name is null then 'present' else 'imported' end as outcome
-              from given g left join written w on w.name = g.name";
-        self.import_rows(statement, batch, rehearse, actor).await
+            .bind(Json(batch))
+            .bind(way.force_endings)
+            .fetch_all(&mut *transaction)
+            .await?;
+            let ends = rows.first().map_or(Ok(0), |row| row.try_get("ends_now"))?;
+            let outcomes = outcomes(&rows)?;
+            if way.rehearse {
+                transaction.rollback().await?;
+            } else {
+                transaction.commit().await?;
+            }
+            Ok::<_, Error>((outcomes, ends))
+        })
+        .await
     }
 
     /// Imports ended sessions; those that are there, live or ended, stay.

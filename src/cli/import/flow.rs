@@ -16,7 +16,7 @@ use super::report::Report;
 use crate::error::Error;
 use crate::import::{Item, ReadError, Remark, Rows};
 use crate::manager::Manager;
-use crate::store::{Actor, ImportRow, ImportSession, ImportWay, LANES, Outcome};
+use crate::store::{Actor, ImportRow, ImportSession, ImportWay, LANES, Outcome, PropertyWay};
 
 /// Rows of a batch, each of which is one transaction.
 const BATCH: usize = 2000;
@@ -88,6 +88,10 @@ pub(super) async fn claimed(
         let done = work(manager, &stop, &mut report).await;
         claim.release().await;
         done?;
+        if report.ended_sessions() {
+            // What a change of limits ends is accepted by no node any more when the change is done (C1).
+            manager.barrier().await;
+        }
         if report.wrote_sessions() {
             // A node that asked before the first commit goes on believing that there is nothing to find.
             tokio::time::sleep(Manager::FOREIGN_TOKENS_KNOWN_AFTER).await;
@@ -106,6 +110,7 @@ pub(super) async fn from_file(
     report: Report,
     lines: u64,
     way: ImportWay<'_>,
+    properties: PropertyWay,
     actor: Actor<'_>,
     read: impl FnOnce(&mut dyn FnMut(Read) -> Result<(), ReadError>) -> Result<(), ReadError> + Send + 'static,
 ) -> Result<(), Failure> {
@@ -114,7 +119,8 @@ pub(super) async fn from_file(
         let (sender, mut receiver) = mpsc::channel(BATCH);
         let reader = blocking(move || read(&mut |item| sender.blocking_send(item).map_err(|_| ReadError::Stopped)));
         let writer = async {
-            let mut waiting = Waiting { manager, way, actor, report, rows: BTreeMap::new(), sessions: Default::default() };
+            let (rows, sessions) = (BTreeMap::new(), Default::default());
+            let mut waiting = Waiting { manager, way, properties, actor, report, rows, sessions };
             while !stop.asked()
                 && let Some(item) = receiver.recv().await
             {
@@ -142,6 +148,7 @@ pub(super) async fn from_file(
 struct Waiting<'a> {
     manager: &'a Manager,
     way: ImportWay<'a>,
+    properties: PropertyWay,
     actor: Actor<'a>,
     report: &'a mut Report,
     rows: BTreeMap<Rows, Vec<ImportRow>>,
@@ -194,12 +201,24 @@ impl Waiting<'_> {
         let (store, rehearse, actor) = (self.manager.store(), self.way.rehearse, self.actor);
         let (what, outcomes) = match kind {
             Rows::Users => ("users", store.import_users(&rows, rehearse, actor).await?),
-            Rows::Properties => ("properties", store.import_properties(&rows, rehearse, actor).await?),
+            Rows::Properties => ("properties", self.properties(&rows).await?),
             Rows::OauthEntities => ("oauth_entities", store.import_entities(&rows, rehearse, actor).await?),
             Rows::Ended => ("ended_sessions", store.import_ended(&rows, rehearse, actor).await?),
             Rows::Events => ("events", store.import_events(&rows, rehearse, actor).await?),
         };
         self.report.outcomes_of(what, outcomes)
+    }
+
+    async fn properties(&mut self, rows: &[ImportRow]) -> Result<Vec<Outcome>, Failure> {
+        let imported = self.manager.store().import_properties(rows, &self.properties, self.actor).await;
+        let (outcomes, ended) = imported.map_err(|error| {
+            // A value that contradicts one here is a fault of the file, not of the command.
+            let of_the_file = error.refusal().is_some_and(|refusal| refusal.status == 422);
+            let failure = Failure::Store(error);
+            if of_the_file { Failure::Data(failure.to_string()) } else { failure }
+        })?;
+        self.report.ended(ended);
+        Ok(outcomes)
     }
 }
 

@@ -76,6 +76,8 @@ pub(super) struct Report {
     /// Rows of sessions in which nobody had signed in: all of them where --user-path leads nowhere.
     guests: u64,
     users_created: u64,
+    /// Live sessions that the properties of a file ended.
+    sessions_ended: i64,
     outcomes: BTreeMap<String, u64>,
     /// Rows that were left out or taken in part.
     remarks: u64,
@@ -106,6 +108,16 @@ impl Report {
 
     pub(super) fn guest(&mut self) {
         self.guests += 1;
+    }
+
+    /// Live sessions that properties ended.
+    pub(super) fn ended(&mut self, sessions: i64) {
+        self.sessions_ended += sessions;
+    }
+
+    /// Whether a session was ended that nodes may remember.
+    pub(super) fn ended_sessions(&self) -> bool {
+        !self.dry_run && self.sessions_ended > 0
     }
 
     /// Whether a session was imported, and is there.
@@ -174,6 +186,9 @@ impl Report {
             ))?;
             if self.users_created > 0 {
                 line(&format!("{} users created.", self.users_created))?;
+            }
+            if self.sessions_ended > 0 {
+                line(&format!("{} live sessions are ended by the properties.", self.sessions_ended))?;
             }
             let mut outcomes: Vec<_> = self.outcomes.iter().collect();
             outcomes.sort_by_key(|(word, _)| place(word));

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::database::{actor, operator};
 use super::super::{Failure, Global};
+use super::PropertyArgs;
 use super::flow::{blocking, from_file};
 use super::report::Report;
 use crate::import::{ReadError, Table, convert, each_record, open};
@@ -40,6 +41,8 @@ pub(in crate::cli) struct ServicenowArgs {
     /// Say what would be imported, and write nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    properties: PropertyArgs,
     /// Write a line of JSON into this new file for each record that was left out.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -47,6 +50,7 @@ pub(in crate::cli) struct ServicenowArgs {
 
 pub(super) async fn run(global: &Global, args: &ServicenowArgs) -> Result<(), Failure> {
     let operator = operator();
+    let properties = args.properties.way(args.dry_run)?;
     let (path, table) = (args.file.clone(), args.table.map(Table::from));
     let records = blocking(move || {
         let mut records = 0_u64;
@@ -65,7 +69,7 @@ pub(super) async fn run(global: &Global, args: &ServicenowArgs) -> Result<(), Fa
     let report = Report::new(args.report.as_deref(), args.dry_run)?;
     let way = ImportWay { source: "servicenow", strict_idle: true, ignore_case: false, rehearse: args.dry_run };
     let path = args.file.clone();
-    from_file(global, report, records, way, actor(&operator), move |take| {
+    from_file(global, report, records, way, properties, actor(&operator), move |take| {
         each_record(open(&path)?, &mut |record| take(record.and_then(|record| convert(&record, table))))
     })
     .await

@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::super::database::{actor, operator};
 use super::super::{Failure, Global};
+use super::PropertyArgs;
 use super::flow::{blocking, from_file};
 use super::report::Report;
 use crate::import::Backup;
-use crate::store::ImportWay;
+use crate::store::{ImportWay, PropertyWay};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TenureArgs {
@@ -18,6 +19,8 @@ pub(in crate::cli) struct TenureArgs {
     /// Say what would be imported, and write nothing.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    properties: PropertyArgs,
     /// Write a line of JSON into this new file for each line that was left out.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -25,10 +28,12 @@ pub(in crate::cli) struct TenureArgs {
 
 pub(super) async fn run(global: &Global, args: &TenureArgs) -> Result<(), Failure> {
     let operator = operator();
+    // It was in force where the file comes from: what was forced there is not refused here.
+    let properties = PropertyWay { force_relations: true, ..args.properties.way(args.dry_run)? };
     let path = args.file.clone();
     let backup = blocking(move || Backup::verify(&path)).await??;
     let report = Report::new(args.report.as_deref(), args.dry_run)?;
     let lines = backup.counts.values().sum();
     let way = ImportWay { source: "tenure", strict_idle: true, ignore_case: false, rehearse: args.dry_run };
-    from_file(global, report, lines, way, actor(&operator), move |take| backup.each(take)).await
+    from_file(global, report, lines, way, properties, actor(&operator), move |take| backup.each(take)).await
 }

@@ -138,6 +138,36 @@ async fn maintenance_does_not_travel() {
     assert_eq!(other.count("select count(*) from tenure.policies where maintenance_at is not null").await, 0);
 }
 
+/// P3: what was forced there is in force here, and nothing comes between the properties of a file.
+#[tokio::test]
+async fn what_was_forced_there_is_in_force_here() {
+    let (db, tokens) = furnished().await;
+    db.manager.set_property("glide.ui.active.session.life_span", "20", true, SETUP).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = export(&db, &folder.path().join("export"), &[]);
+    let other = database().await;
+    let report = import(&other, &folder.path().join("export")).document();
+    assert_eq!((&report["outcomes"]["imported"], &report["sessions_ended"]), (&tokens.len().into(), &0.into()), "{report:#}");
+    assert!(export(&other, &folder.path().join("again"), &[]) == text);
+
+    // No force makes a prompt last as long as the session: the file is refused for what it holds.
+    let contradicts = |run: &Run| assert!(run.code == 7 && run.err.contains("Change the other property first"), "{}", run.err);
+    let property = |name: &str, value: &str| serde_json::json!({ "type": "property", "name": name, "value": value });
+    let empty = database().await;
+    let lines = [property("glide.ui.session_timeout", "10"), property("glide.ui.session_timeleft", "10")];
+    contradicts(&import(&empty, &forged(folder.path(), &lines)));
+    assert_eq!(empty.count("select count(*) from tenure.properties").await, 0);
+
+    // All at once: a name that no name can be does not have its neighbours judged one by one.
+    let lines = [property("glide.ui.session_timeout", "10"), property("a\0b", "1"), property("glide.ui.session_timeleft", "9")];
+    let run = import(&empty, &forged(folder.path(), &lines));
+    let report: Value = serde_json::from_str(&run.out).unwrap_or_else(|_| panic!("{}", run.err));
+    assert_eq!((run.code, &report["outcomes"]), (7, &serde_json::json!({ "properties_imported": 2, "rejected": 1 })));
+    let lines = [property("glide.ui.session_timeout", "8"), property("a\0b", "1"), property("glide.ui.session_timeleft", "8")];
+    contradicts(&import(&empty, &forged(folder.path(), &lines)));
+    assert_eq!(empty.count("select count(*) from tenure.properties where value in ('10', '9')").await, 2);
+}
+
 #[tokio::test]
 async fn case_115_nothing_is_overwritten() {
     let db = database().await;

@@ -66,6 +66,33 @@ async fn an_unload_brings_users_properties_and_entities() {
     assert_eq!(report(&import(&db, UNLOAD, &[]))["outcomes"]["users_present"], 2);
 }
 
+/// P5, X2: properties of a file end live sessions like those of a command, and behind the same guard.
+#[tokio::test]
+async fn what_properties_end_is_said_before_and_guarded() {
+    use crate::support::Crowd;
+
+    let db = database().await;
+    db.crowd(Crowd { sessions: 10_001, users: 10, oldest: 600, youngest: 300 }).await;
+    let content = r#"[{"name":"glide.ui.session_timeout","value":"1"}]"#;
+    let properties = |options: &[&str]| import(&db, content, &[&["--table", "sys_properties"], options].concat());
+    let refused =
+        |run: &Run, code: i32, about: &str| assert!(run.code == code && run.err.contains(about), "{about}: {}", run.err);
+    let live = "select count(*) from tenure.live";
+
+    refused(&properties(&["--dry-run"]), 5, "10001 live sessions");
+    let rehearsal = properties(&["--dry-run", "--force"]);
+    assert_eq!((rehearsal.code, &report(&rehearsal)["sessions_ended"]), (0, &10_001.into()), "{}", rehearsal.out);
+    refused(&properties(&[]), 5, "--force");
+    refused(&properties(&["--force", "--expect-count", "10000"]), 5, "the preview said otherwise");
+    refused(&properties(&["--force", "--expect-count", "all"]), 2, "expect-count");
+    assert_eq!(db.count(live).await, 10_001);
+    let run = properties(&["--force", "--expect-count", "10001"]);
+    assert_eq!((run.code, &report(&run)["sessions_ended"]), (0, &10_001.into()), "{}", run.out);
+    assert_eq!(db.count(live).await, 0);
+    let again = properties(&["--expect-count", "0"]);
+    assert_eq!((again.code, &report(&again)["sessions_ended"]), (0, &0.into()), "{}", again.out);
+}
+
 #[tokio::test]
 async fn csv_and_json_bring_the_same() {
     for (case, content) in [
