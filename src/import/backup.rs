@@ -24,6 +24,13 @@ use crate::store::ImportSession;
 /// The version of this form. Another one is refused.
 const FORMAT: u64 = 1;
 
+/// Longest name of a user or client application, characters.
+const NAME: usize = 128;
+/// Longest other text in a line of history, characters: a user agent has 512.
+const TEXT: usize = 1024;
+/// Deepest nesting of the details of an event: as deep as any other JSON is read.
+const DEPTH: usize = 128;
+
 /// Most types of lines that are counted.
 const TYPES: usize = 16;
 
@@ -378,8 +385,8 @@ fn item(number: u64, word: &str, line: &[u8]) -> Result<Item, Remark> {
             judged(number, Rows::OauthEntities, line, |entity: &OauthEntity| input::entity_name(&entity.name).map(drop))
         }
         "session" => session(number, parsed(number, line)?),
-        "ended_session" => super::row(number, Rows::Ended, &parsed::<EndedLine>(number, line)?.session),
-        "event" => super::row(number, Rows::Events, &parsed::<EventLine>(number, line)?.event),
+        "ended_session" => ended(number, &parsed::<EndedLine>(number, line)?.session),
+        "event" => event(number, &parsed::<EventLine>(number, line)?.event),
         _ => Err(Remark::new(number, "type", "No export has lines of this type.")),
     }
 }
@@ -399,6 +406,65 @@ fn judged<T: DeserializeOwned + Serialize>(
     let columns = parsed(number, line)?;
     judge(&columns).map_err(|error| Remark::new(number, "", error.to_string()))?;
     super::row(number, rows, &columns)
+}
+
+/// Refuses a text of history that is longer than this store writes any, and that an index might not take.
+fn bounded(number: u64, texts: &[(&str, usize, Option<&str>)]) -> Result<(), Remark> {
+    let long = |(_, most, text): &&(&str, usize, Option<&str>)| text.is_some_and(|text| text.chars().count() > *most);
+    match texts.iter().find(long) {
+        Some((field, most, _)) => Err(Remark::new(number, *field, format!("It has more than {most} characters."))),
+        None => Ok(()),
+    }
+}
+
+fn ended(number: u64, ended: &Ended) -> Result<Item, Remark> {
+    let texts = [
+        ("user_name", NAME, ended.user_name.as_deref()),
+        ("oauth_entity", NAME, ended.oauth_entity.as_deref()),
+        ("app_state", TEXT, ended.app_state.as_deref()),
+        ("node", TEXT, ended.node.as_deref()),
+        ("client_address", TEXT, ended.client_address.as_deref()),
+        ("user_agent", TEXT, ended.user_agent.as_deref()),
+        ("ended_by", TEXT, Some(&ended.ended_by)),
+        ("ended_on", TEXT, ended.ended_on.as_deref()),
+    ];
+    bounded(number, &texts)?;
+    super::row(number, Rows::Ended, ended)
+}
+
+/// How deep valid JSON is nested.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn event(number: u64, event: &Event) -> Result<Item, Remark> {
+    let texts = [
+        ("type", TEXT, Some(&*event.r#type)),
+        ("user_name", NAME, event.user_name.as_deref()),
+        ("actor", TEXT, Some(&event.actor)),
+        ("reason", TEXT, event.reason.as_deref()),
+        ("node", TEXT, event.node.as_deref()),
+    ];
+    bounded(number, &texts)?;
+    // What is kept as it is written was not looked into.
+    if event.details.as_ref().is_some_and(|details| depth(details.get()) > DEPTH) {
+        return Err(Remark::new(number, "details", format!("It is nested deeper than {DEPTH} levels.")));
+    }
+    super::row(number, Rows::Events, event)
 }
 
 fn session(number: u64, line: SessionLine) -> Result<Item, Remark> {

@@ -199,6 +199,7 @@ fn broken_rule(error: &Error) -> Option<String> {
     let code = database.code()?;
     match &code[..2] {
         "22" => Some("a value is of another type or out of range".to_owned()),
+        "54" => Some("a value is longer or nested deeper than PostgreSQL takes it".to_owned()),
         "23" => Some(database.constraint().unwrap_or("a column that must not be empty").to_owned()),
         _ => None,
     }

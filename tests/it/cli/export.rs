@@ -238,13 +238,19 @@ fn pack(content: &[u8]) -> Vec<u8> {
 
 /// An export with these lines between header and trailer, as whoever forges one would write it.
 fn forged(folder: &Path, lines: &[Value]) -> PathBuf {
+    let lines: Vec<_> = lines.iter().map(|line| (line["type"].as_str().unwrap().to_owned(), line.to_string())).collect();
+    forged_text(folder, &lines)
+}
+
+/// The same, of the type and text of each line.
+fn forged_text(folder: &Path, lines: &[(String, String)]) -> PathBuf {
     use sha2::{Digest, Sha256};
     let mut text = "{\"format\":1,\"type\":\"tenure_export\"}\n".to_owned();
     let mut counts = serde_json::Map::new();
-    for line in lines {
-        text.push_str(&line.to_string());
+    for (word, line) in lines {
+        text.push_str(line);
         text.push('\n');
-        let count = counts.entry(line["type"].as_str().unwrap()).or_insert(0.into());
+        let count = counts.entry(word.as_str()).or_insert(0.into());
         *count = (count.as_u64().unwrap() + 1).into();
     }
     let sha256: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -310,6 +316,8 @@ async fn cases_78_to_81_of_a_line_leave_it_out() {
         ("22 no value of the property", vec![property("glide.ui.forgetme", "perhaps")], "properties_invalid"),
         ("81 a raw token in history", vec![event("session_token", tokens[0].clone().into())], "rejected"),
         ("22 no type of event", vec![event("type", "Not A Type".into())], "events_unfit"),
+        ("43 a long name in history", vec![event("user_name", "x".repeat(30_000).into())], "rejected"),
+        ("43 a long actor", vec![event("actor", "x".repeat(30_000).into())], "rejected"),
         ("59 NUL in history", vec![event("actor", "a\0b".into())], "events_unfit"),
         ("22 a type of line that is none", vec![serde_json::json!({ "type": "api_key", "name": "root" })], "rejected"),
     ];
@@ -324,6 +332,25 @@ async fn cases_78_to_81_of_a_line_leave_it_out() {
         assert!(!run.out.contains(&tokens[0]) && !run.err.contains(&tokens[0]), "{case}");
         assert_eq!(report["outcomes"]["users_imported"], 1, "{case}: {report:#}");
     }
+}
+
+/// 60: deeper than any parser of recursive descent would like.
+#[tokio::test]
+async fn case_60_details_without_end_leave_their_line_out() {
+    let db = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let event = |n: u8, depth: usize| {
+        let text = format!(
+            "{{\"type\":\"event\",\"event\":{{\"id\":\"01900000-0000-7000-8000-0000000000{n:02}\",\"at\":\"2027-01-01T00:00:00Z\",\"type\":\"noted\",\
+             \"session_id\":null,\"user_name\":null,\"actor\":\"a\",\"reason\":null,\"node\":null,\"details\":{}{{}}{}}}}}",
+            "{\"a\":".repeat(depth),
+            "}".repeat(depth)
+        );
+        ("event".to_owned(), text)
+    };
+    let run = import(&db, &forged_text(folder.path(), &[event(1, 0), event(2, 60_000), event(3, 100)]));
+    let report: Value = serde_json::from_str(&run.out).unwrap_or_else(|_| panic!("{}", run.err));
+    assert_eq!((run.code, &report["outcomes"]), (7, &serde_json::json!({ "events_imported": 2, "rejected": 1 })), "{report:#}");
 }
 
 /// 114: a reader that goes away ends the export quietly. 116, 119: words and bytes that no argument has are usage errors.

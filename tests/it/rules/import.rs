@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use tenure::session::ForeignToken;
-use tenure::store::{ForeignFacts, ImportSession, ImportWay};
+use tenure::store::{ForeignFacts, ImportRow, ImportSession, ImportWay};
 
 use super::*;
 
@@ -240,6 +240,25 @@ async fn no_limit_on_their_number_keeps_a_session_out() {
     let facts = ForeignFacts::default();
     let batch: Vec<_> = (1..4).map(|n| session(n, &format!("{TOKEN}{n}"), Some("abel.tuter"), &facts)).collect();
     assert_eq!(import(&db, &batch, WAY).await, ["imported"; 3]);
+}
+
+/// What no index takes: one row is left out, not the import stopped.
+#[tokio::test]
+async fn what_only_postgresql_refuses_leaves_only_itself_out() {
+    use sha2::{Digest, Sha256};
+
+    let db = stopped().await;
+    let long: String = (0..500_u32).flat_map(|n| Sha256::digest(n.to_be_bytes())).map(|byte| format!("{byte:02x}")).collect();
+    let event = |line: u64, user: &str| {
+        let row = serde_json::json!({
+            "id": uuid::Uuid::from_u128(line.into()), "at": t("08:00"), "type": "noted", "session_id": null, "user_name": user, "actor": "a"
+        });
+        ImportRow::new(line, &row).unwrap()
+    };
+    let outcomes = db.store.import_events(&[event(1, "a"), event(2, &long), event(3, "b")], false, ADMIN).await.unwrap();
+    let mut words: Vec<_> = outcomes.iter().map(|outcome| (outcome.line, &*outcome.word)).collect();
+    words.sort_unstable();
+    assert_eq!(words, [(1, "imported"), (2, "unfit"), (3, "imported")]);
 }
 
 /// X3: an import is no way around maintenance. What began before it ends with it, by the same limits as every session.
