@@ -183,8 +183,7 @@ impl Import<'_> {
             let lanes = self.prepare(manager, foreign, report, first, page).await?;
             // Who is to be created is there by then.
             let absent = if self.args.create_users { "imported" } else { "unknown_user" };
-            let (next, written) =
-                tokio::join!(foreign.page(), write_lanes(manager, &lanes, self.way, self.actor, report, absent));
+            let (next, written) = tokio::join!(foreign.page(), write_lanes(manager, lanes, self.way, self.actor, report, absent));
             written?;
             first += rows;
             report.read(rows);

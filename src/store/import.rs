@@ -53,6 +53,7 @@ impl Serialize for ImportRow {
 pub struct ImportSession {
     row: ImportRow,
     user: Option<String>,
+    token: String,
     lane: usize,
 }
 
@@ -125,10 +126,20 @@ impl ImportSession {
             tokens: Option<&'a T>,
         }
         let row = ImportRow::new(line, &Sent { user: user.as_deref(), oauth_entity, expires_at, session, place, tokens })?;
-        // Sessions of one user in one lane, so that no two wait for the same user's row; those of one token, so that one of them is seen by the other.
+        // Sessions of one user in one lane, so that no two wait for the same user's row.
         let mut hasher = DefaultHasher::new();
         user.as_deref().map_or_else(|| token_hash.to_owned(), str::to_lowercase).hash(&mut hasher);
-        Ok(Self { row, user, lane: usize::try_from(hasher.finish() % LANES as u64).unwrap_or(0) })
+        Ok(Self { row, user, token: token_hash.to_owned(), lane: usize::try_from(hasher.finish() % LANES as u64).unwrap_or(0) })
+    }
+
+    /// The line it stands on in its source.
+    pub const fn line(&self) -> u64 {
+        self.row.line
+    }
+
+    /// The digest of its token, as PostgreSQL spells it.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// The lane it goes in.

@@ -1,7 +1,7 @@
 //! How every import runs: under the claim, with a bar, stopped by Ctrl-C between two transactions; and how rows of a file are
 //! written, which is read twice, so that one that is truncated or damaged changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -189,7 +189,7 @@ impl Waiting<'_> {
             self.write(kind).await?;
         }
         let sessions = std::mem::take(&mut self.sessions);
-        write_lanes(self.manager, &sessions, self.way, self.actor, self.report, "waits_for_its_user").await?;
+        write_lanes(self.manager, sessions, self.way, self.actor, self.report, "waits_for_its_user").await?;
         for kind in [Rows::Ended, Rows::Events] {
             self.write(kind).await?;
         }
@@ -225,12 +225,13 @@ impl Waiting<'_> {
 /// Writes the sessions of every lane at once. A rehearsal creates nobody: what lacks only its user or client application is said to be `absent`.
 pub(super) async fn write_lanes(
     manager: &Manager,
-    lanes: &[Vec<ImportSession>; LANES],
+    mut lanes: [Vec<ImportSession>; LANES],
     way: ImportWay<'_>,
     actor: Actor<'_>,
     report: &mut Report,
     absent: &str,
 ) -> Result<(), Failure> {
+    let repeated = take_repeated(&mut lanes);
     let write = async |lane: usize| -> Result<Vec<Outcome>, Error> {
         let batch = &lanes[lane];
         if batch.is_empty() { Ok(Vec::new()) } else { manager.store().import_sessions(lane, batch, way, actor).await }
@@ -238,9 +239,22 @@ pub(super) async fn write_lanes(
     let (one, other) = tokio::join!(write(0), write(1));
     let mut outcomes = one?;
     outcomes.extend(other?);
+    outcomes.extend(repeated);
     if way.rehearse {
         let lacking = |outcome: &&mut Outcome| matches!(&*outcome.word, "unknown_user" | "unknown_oauth_entity");
         outcomes.iter_mut().filter(lacking).for_each(|outcome| absent.clone_into(&mut outcome.word));
     }
     report.outcomes(outcomes)
+}
+
+/// Takes out all but the first session of each token: a source may name it twice, with two users, and lanes do not see each other.
+fn take_repeated(lanes: &mut [Vec<ImportSession>; LANES]) -> Vec<Outcome> {
+    let mut first: HashMap<String, u64> = HashMap::new();
+    for session in lanes.iter().flatten() {
+        let line = first.entry(session.token().to_owned()).or_insert(session.line());
+        *line = session.line().min(*line);
+    }
+    let repeated = |session: &mut ImportSession| first[session.token()] != session.line();
+    let taken = lanes.iter_mut().flat_map(|lane| lane.extract_if(.., repeated));
+    taken.map(|session| Outcome { line: session.line(), word: "duplicate".to_owned(), rule: None }).collect()
 }

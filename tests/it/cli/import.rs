@@ -75,6 +75,25 @@ async fn sessions_of_connect_go_on_with_their_cookies() {
     assert_eq!(again["users_created"], 1, "{again:#}");
 }
 
+/// 78: a view may name a session twice, with two users; nobody is both.
+#[tokio::test]
+async fn case_78_a_token_is_of_one_user() {
+    let db = database().await;
+    db.sql("insert into tenure.users (name) select 'u' || n from generate_series(0, 7) n").await;
+    let other = other(
+        "create view twice as
+         select 'session-of-two-users-' || n as sid, json_build_object('cookie', json_build_object(), 'user', 'u' || (n + m) % 8) as sess,
+                (localtimestamp + interval '1 hour')::timestamp(6) as expire
+           from generate_series(10, 49) n, generate_series(0, 1) m;",
+    )
+    .await;
+    for present in ["imported", "present"] {
+        let (code, report) = import(&db, &other, &["connect", "--user-path", "user", "--table", "public.twice"]);
+        assert_eq!((code, &report["outcomes"]), (7, &json!({ present: 40, "duplicate": 40 })), "{report:#}");
+    }
+    assert_eq!(db.count("select count(distinct foreign_hash) from tenure.sessions").await, 40);
+}
+
 #[tokio::test]
 async fn the_source_is_never_on_the_command_line() {
     let db = database().await;
