@@ -197,7 +197,7 @@ comment on function tenure.import_properties(jsonb, boolean) is
 -- is taken to be as late as it can have been. Where the idle limit alone would end such a session at once, the
 -- import counts as its activity, unless p_strict; the maximum life does not move. Two people there whose names differ only in case
 -- would become one here: unless p_ignore_case, only whoever is spelled as the user here is that user. During maintenance nobody comes in who could not
--- sign in: an import is no way around it.
+-- sign in: an import is no way around it, and of unknown begin is not begun in it.
 -- With ids they are this store's own, exactly as they were.
 -- Whatever is looked up is looked up by an index: a plan made while the table was empty would read it from end to end for every batch.
 -- A rehearsal judges and writes nothing. Lanes run at once; whoever calls keeps the sessions of a user in one of them. Of a token that two of
@@ -240,7 +240,10 @@ begin
                g."user" is not null and n.id is null         as user_lost,
                not g.own and not p_ignore_case and n.name <> n.user_name as user_differs,
                g.oauth_entity is not null and o.id is null   as entity_lost,
-               g.own and (g.created_at > g.anchor_at or g.anchor_at > v_now) as future,
+               g.created_at is not null                      as begun,
+               g.own and (g.created_at > g.anchor_at or g.anchor_at > v_now
+                          or exists (select from jsonb_array_elements(nullif(g.tokens, 'null')) k (token)
+                                      where (k.token ->> 'issued_at')::timestamptz > v_now)) as future,
                jsonb_populate_record(null::tenure.sessions, g.fields || jsonb_build_object(
                    'id',              case when g.own then g.fields ->> 'id' else tenure.uuid_v7(a.created_at)::text end,
                    'user_id',         n.id,
@@ -270,7 +273,7 @@ begin
                     when not c.active and p.refuse_inactive                        then 'user_inactive'
                     when c.future                                                  then 'in_the_future'
                     when p.maintenance_at <= v_now
-                         and not (coalesce(c.admin, false) and (c.s).created_at >= p.maintenance_at) then 'maintenance'
+                         and not (coalesce(c.admin, false) and c.begun and (c.s).created_at >= p.maintenance_at) then 'maintenance'
                     when l.expires_at is null                                      then 'unfit'
                     when d.due_at > v_now                                          then 'imported'
                     else 'over' end as outcome

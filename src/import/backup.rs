@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -30,6 +30,9 @@ const NAME: usize = 128;
 const TEXT: usize = 1024;
 /// Deepest nesting of the details of an event: as deep as any other JSON is read.
 const DEPTH: usize = 128;
+
+/// Longest life of a token of any client application, seconds, as entities are checked.
+const LIFESPAN: i32 = 315_360_000;
 
 /// Most types of lines that are counted.
 const TYPES: usize = 16;
@@ -474,6 +477,17 @@ fn session(number: u64, line: SessionLine) -> Result<Item, Remark> {
         input::attributes(&attributes).map_err(|error| Remark::new(number, "attributes", error.to_string()))?;
     }
     let SessionLine { user, oauth_entity, session, place, tokens, .. } = line;
+    // No client application has tokens that live longer, and no window is longer than its tokens (M2).
+    if session.window_seconds.is_some_and(|seconds| seconds > LIFESPAN) {
+        return Err(Remark::new(number, "window_seconds", "It is longer than a token of any client application lives."));
+    }
+    let long = |token: &Token| {
+        token.expires_at - token.issued_at > TimeDelta::seconds(LIFESPAN.into())
+            || token.access_seconds.is_some_and(|seconds| seconds > LIFESPAN)
+    };
+    if tokens.iter().any(long) {
+        return Err(Remark::new(number, "tokens", "One lives longer than a token of any client application."));
+    }
     ImportSession::own(number, user, oauth_entity.as_deref(), &session.token_hash.0, &session, place.as_ref(), &tokens)
         .map(Item::Session)
         .map_err(|error| Remark::unwritten(number, &error))

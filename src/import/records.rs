@@ -106,6 +106,11 @@ fn xml(file: Opened, take: &mut dyn FnMut(Result<Record, Remark>) -> Result<(), 
                     .ok_or_else(|| malformed(number, "an entity that XML itself does not define. None is expanded."))?;
                 text.push(meant);
             }
+            // What stands outside of the table was not written by an export: something was appended, or two files are one.
+            Event::Text(part) if depth == 0 && part.iter().all(u8::is_ascii_whitespace) => {}
+            Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) if depth == 0 => {
+                return Err(ReadError::Data(format!("After record {number} there is more than the table.")));
+            }
             // What a document type declares could be expanded, or fetched from elsewhere.
             Event::DocType(_) => return Err(malformed(number, "a document type declaration is refused. Remove it.")),
             Event::Decl(declaration) => {

@@ -274,6 +274,14 @@ async fn cases_78_to_81_of_a_line_leave_it_out() {
         *line.pointer_mut(path).unwrap() = value;
         line
     };
+    let mobile = lines.iter().find(|line| line["session"]["kind"] == "mobile").unwrap();
+    let mobile_with = |path: &str, value: Value| {
+        let mut line = mobile.clone();
+        *line.pointer_mut(path).unwrap() = value;
+        line
+    };
+    let mut tokens_ahead = mobile_with("/tokens/0/issued_at", "9990-01-01T00:00:00Z".into());
+    tokens_ahead["tokens"][0]["expires_at"] = "9990-01-02T00:00:00Z".into();
     let long_ago: Value = "2001-01-01T00:00:00Z".into();
     let mut over = changed("/session/created_at", long_ago.clone());
     over["session"]["anchor_at"] = long_ago;
@@ -299,6 +307,9 @@ async fn cases_78_to_81_of_a_line_leave_it_out() {
         ("79 no such user", vec![changed("/user", "nobody".into())], "unknown_user"),
         ("80 over long ago", vec![over], "over"),
         ("80 in the future", vec![changed("/session/anchor_at", "2999-01-01T00:00:00Z".into())], "in_the_future"),
+        ("80 a window without end", vec![mobile_with("/session/window_seconds", i32::MAX.into())], "rejected"),
+        ("80 a token without end", vec![mobile_with("/tokens/0/expires_at", "9999-01-01T00:00:00Z".into())], "rejected"),
+        ("80 a token of the future", vec![of("oauth_entity"), tokens_ahead], "in_the_future"),
         ("81 a raw token", vec![raw], "rejected"),
         ("81 a raw token for a digest", vec![changed("/session/token_hash", tokens[0].clone().into())], "rejected"),
         ("24 a number too large", vec![changed("/session/refresh_seconds", 9_000_000_000_000_i64.into())], "rejected"),

@@ -131,6 +131,8 @@ async fn cases_76_to_87_of_an_export_change_nothing() {
         ("76 another root", "<html><body/></html>".into(), none, "no export of ServiceNow"),
         ("76 no table", "user_name\nabel\n".into(), none, "--table"),
         ("76 no records", r#"{"rows":[]}"#.into(), users, "not JSON of the form"),
+        ("76 more after the end", format!("{UNLOAD}junk").into(), none, "more than the table"),
+        ("76 a reference after the end", format!("{UNLOAD}&amp;").into(), none, "more than the table"),
         ("77 a record without end", format!("<xml><sys_user><name>{}", "x".repeat(3 << 20)).into(), none, "longer than 1 MiB"),
         ("83 half an unload", UNLOAD.replacen("</unload>", "", 1).into(), none, "truncated"),
         ("83 half a list", r#"{"records":[{"user_name":"abel"},{"user_na"#.into(), users, "truncated"),

@@ -285,6 +285,9 @@ async fn nobody_comes_in_by_an_import_during_maintenance() {
         (Some("abel.tuter"), ForeignFacts::default(), "maintenance"),
         (None, ForeignFacts::default(), "maintenance"),
         (Some("root"), since("09:55"), "maintenance"),
+        // Of what does not say when it began, nobody knows that it began in it.
+        (Some("root"), ForeignFacts::default(), "maintenance"),
+        (Some("root"), ForeignFacts { created_at: None, ..since("10:01") }, "maintenance"),
         (Some("root"), since("10:01"), "imported"),
     ];
     let batch: Vec<_> = (1..).zip(&rows).map(|(n, (user, facts, _))| session(n, &format!("{TOKEN}{n}"), *user, facts)).collect();
