@@ -205,7 +205,7 @@ comment on function tenure.import_properties(jsonb, boolean) is
 create function tenure.import_sessions(p_lane int, p_source text, p_strict boolean, p_ignore_case boolean, p_rehearse boolean, p_users text[],
                                        p_rows jsonb)
     returns table (line bigint, outcome text)
-    language plpgsql set jit = off set enable_seqscan = off
+    language plpgsql set plan_cache_mode = force_generic_plan set jit = off set enable_seqscan = off
     as $$
 #variable_conflict use_column
 declare
@@ -226,36 +226,32 @@ begin
     return query
     -- import_sessions
     with given as materialized (
-        select (r.row ->> 'line')::bigint as line, r.row ->> 'user' as "user", r.row ->> 'oauth_entity' as oauth_entity,
-               (r.row ->> 'expires_at')::timestamptz as expires_at, r.row -> 'place' as where_from, r.row -> 'tokens' as tokens, r.row -> 'session' as fields,
-               r.row -> 'session' ? 'id' as own, (r.row -> 'session' ->> 'created_at')::timestamptz as created_at,
-               (r.row -> 'session' ->> 'anchor_at')::timestamptz as anchor_at
-          from jsonb_array_elements(p_rows) as r (row)
+        select r.*, (r.session).id is not null as own
+          from jsonb_to_recordset(p_rows) as r (line bigint, "user" text, oauth_entity text, expires_at timestamptz,
+                                                session tenure.sessions, place tenure.session_attributes, tokens jsonb)
     ), named as materialized (
         select n.name, u.id, u.name as user_name, u.epoch, u.locked_out, u.active, 'admin' = any (u.roles) as admin
           from unnest(p_users) n (name)
           join tenure.users u on lower(u.name collate "und-x-icu") = lower(n.name collate "und-x-icu")
     ), candidate as materialized (
-        select g.line, g.own, g.expires_at, g.where_from, g.tokens, n.user_name, n.locked_out, n.active, n.admin,
+        select g.line, g.own, g.expires_at, g.place, g.tokens, n.user_name, n.locked_out, n.active, n.admin,
                g."user" is not null and n.id is null         as user_lost,
                not g.own and not p_ignore_case and n.name <> n.user_name as user_differs,
                g.oauth_entity is not null and o.id is null   as entity_lost,
-               g.created_at is not null                      as begun,
-               g.own and (g.created_at > g.anchor_at or g.anchor_at > v_now
+               (g.session).created_at is not null            as begun,
+               g.own and ((g.session).created_at > (g.session).anchor_at or (g.session).anchor_at > v_now
                           or exists (select from jsonb_array_elements(nullif(g.tokens, 'null')) k (token)
                                       where (k.token ->> 'issued_at')::timestamptz > v_now)) as future,
-               jsonb_populate_record(null::tenure.sessions, g.fields || jsonb_build_object(
-                   'id',              case when g.own then g.fields ->> 'id' else tenure.uuid_v7(a.created_at)::text end,
-                   'user_id',         n.id,
-                   'user_epoch',      n.epoch,
-                   'oauth_entity_id', o.id,
-                   'created_at',      a.created_at,
-                   'anchor_at',       a.anchor_at)) as s
+               -- In the order of the table; its deadline is not yet known.
+               row(case when g.own then (g.session).id else tenure.uuid_v7(a.created_at) end, (g.session).token_hash, (g.session).kind,
+                   n.id, n.epoch, (g.session).device, (g.session).remember_me, (g.session).residue, a.created_at, a.anchor_at, null,
+                   (g.session).refresh_seconds, (g.session).idle_limit_seconds, (g.session).window_seconds, o.id,
+                   (g.session).app_state, (g.session).app_state_at, (g.session).node, (g.session).foreign_hash)::tenure.sessions as s
           from given g
           left join named n                 on n.name = g."user"
           left join tenure.oauth_entities o on o.name = g.oauth_entity
-         cross join lateral (select least(coalesce(g.anchor_at, v_now), v_now) as anchor_at,
-                                    least(coalesce(g.created_at, g.anchor_at, v_now), g.anchor_at, v_now) as created_at) a
+         cross join lateral (select least(coalesce((g.session).anchor_at, v_now), v_now) as anchor_at,
+                                    least(coalesce((g.session).created_at, (g.session).anchor_at, v_now), (g.session).anchor_at, v_now) as created_at) a
     ), judged as materialized (
         select c.*, n.anchor_at as active_at, d.due_at,
                case when c.expires_at <= v_now                                     then 'expired'
@@ -290,7 +286,7 @@ begin
                                     end as due_at
                             offset 0) d
     ), settled as materialized (
-        select j.line, j.user_name, j.where_from, j.tokens, j.s, j.active_at as anchor_at, j.due_at
+        select j.line, j.user_name, j.place, j.tokens, j.s, j.active_at as anchor_at, j.due_at
           from judged j
          where j.outcome = 'imported' and not p_rehearse
     ), born as (
@@ -303,14 +299,13 @@ begin
           from settled t
     ), described as (
         insert into tenure.session_attributes (session_id, client_address, user_agent, attributes, version)
-        select (t.s).id, (t.where_from ->> 'client_address')::inet, t.where_from ->> 'user_agent',
-               coalesce(t.where_from -> 'attributes', '{}'), coalesce((t.where_from ->> 'version')::bigint, 1)
+        select (t.s).id, (t.place).client_address, (t.place).user_agent, coalesce((t.place).attributes, '{}'), coalesce((t.place).version, 1)
           from settled t
     ), granted as (
         insert into tenure.oauth_tokens
         select r.*
           from settled t
-         cross join lateral jsonb_array_elements(coalesce(nullif(t.tokens, 'null'), '[]')) k (token)
+         cross join lateral jsonb_array_elements(coalesce(t.tokens, '[]')) k (token)
          cross join lateral jsonb_populate_record(null::tenure.oauth_tokens, k.token || jsonb_build_object('session_id', (t.s).id)) r
     ), noted as (
         insert into tenure.session_events (id, at, type, session_id, user_name, actor, node, details)

@@ -1,16 +1,20 @@
 #!/bin/sh
 # Moves in from tables that the real connect-pg-simple and the real Django have written: each import is killed in the middle and
-# begun again, has to end exact, and a cookie of the old store then checks. TENURE_IMPORT_ROWS=1000000 is the full size, at which
-# the program is built for release and at least 20,000 rows a second are demanded.
+# begun again, has to end exact, and a cookie of the old store then checks over HTTP. TENURE_IMPORT_ROWS=1000000 is the full size, at which
+# the program is built for release and at least 20,000 rows a second are demanded, or as many as TENURE_IMPORT_FLOOR says: two
+# cores that nobody else uses are needed for that.
 set -eu
 cd "$(dirname "$0")/.."
 connect_version=10.0.0
 django_version=5.2
 rows=${TENURE_IMPORT_ROWS:-20000}
+floor=${TENURE_IMPORT_FLOOR:-$([ "$rows" -lt 1000000 ] || echo 20000)}
 root=$(pwd)
 modules=$root/target/import-clients
 venv=$root/target/import-venv
 . scripts/apt.sh
+# What is measured is the import; the tables it reads need not survive a crash while they are made.
+lazily="-c synchronous_commit=off"
 
 command -v npm >/dev/null 2>&1 || apt_install nodejs npm
 command -v psql >/dev/null 2>&1 || apt_install postgresql-client
@@ -36,8 +40,10 @@ fi
 
 folder=$(mktemp -d)
 import=
+node=
 finish() {
     [ -z "$import" ] || kill "$import" 2>/dev/null || true
+    [ -z "$node" ] || { kill "$node" 2>/dev/null && wait "$node" || true; }
     rm -rf "$folder"
 }
 trap finish EXIT
@@ -52,6 +58,20 @@ export DATABASE_URL COOKIE_SECRET ROWS="$rows"
 # psql laid out the schema; the program reads refinery's history.
 $psql "$server/postgres" -c 'drop database if exists tenure_import with (force)' -c 'create database tenure_import'
 "$tenure" migrate >&2
+TENURE_KEY=$("$tenure" keys create --name application --role app --json | sed -n 's/.*"key": *"\(tnk_[^"]*\)".*/\1/p')
+export TENURE_KEY
+# A node that is there before anything is imported: it has to learn of it.
+TENURE_LOG=warn "$tenure" serve --listen 127.0.0.1:0 --node import 2>"$folder/log" &
+node=$!
+TENURE_URL=
+waited=0
+while [ -z "$TENURE_URL" ]; do
+    TENURE_URL=$(sed -n 's/.* listens on \(http:.*\)/\1/p' "$folder/log")
+    waited=$((waited + 1))
+    [ "$waited" -lt 600 ] && kill -0 "$node" 2>/dev/null || fail "the node did not start: $(cat "$folder/log")"
+    sleep 0.1
+done
+export TENURE_URL
 
 live() { $psql "$DATABASE_URL" -c 'select count(*) from tenure.sessions'; }
 
@@ -73,11 +93,11 @@ try() {
     "$tenure" import "$format" env:SOURCE_URL --create-users --json "$@" >"$folder/report"
     took=$((($(date +%s%N) - began) / 1000000))
     [ "$(live)" -eq $((before + rows)) ] || fail "$format: $(live) sessions instead of $((before + rows))"
-    printf '%s' "$token" | "$tenure" sessions check --json >"$folder/check" || fail "$format: the old token is not good"
-    grep -q '"user": "user\.' "$folder/check" || fail "$format: it is nobody's"
+    user=$(printf '%s' "$token" | python3 tests/clients/check.py) || fail "$format: the old token is not good"
+    case $user in user.*) ;; *) fail "$format: it is the session of $user" ;; esac
     speed=$(((rows - part) * 1000 / took))
     say "$format: killed after $part of $rows rows; the rest in $took ms, $speed rows/s"
-    [ "$rows" -lt 1000000 ] || [ "$speed" -ge 20000 ] || fail "$format: slower than 20,000 rows/s"
+    [ "$speed" -ge "${floor:-0}" ] || fail "$format: slower than $floor rows/s"
 }
 
 for format in connect django; do
@@ -86,10 +106,10 @@ done
 
 say "connect-pg-simple writes $rows rows"
 export SOURCE_URL="$server/import_connect"
-token=$(NODE_PATH="$modules/node_modules" node tests/clients/connect.js)
+token=$(PGOPTIONS="$lazily" NODE_PATH="$modules/node_modules" node tests/clients/connect.js)
 try connect "$token" --user-path passport.user --cookie-secret env:COOKIE_SECRET
 
 say "Django writes $rows rows"
 export SOURCE_URL="$server/import_django" SOURCE_HOST=127.0.0.1 SOURCE_PORT="$port" SOURCE_NAME=import_django
-token=$("$venv/bin/python" tests/clients/django_sessions.py)
+token=$(PGOPTIONS="$lazily" "$venv/bin/python" tests/clients/django_sessions.py)
 try django "$token"
