@@ -73,6 +73,8 @@ while [ -z "$TENURE_URL" ]; do
 done
 export TENURE_URL
 
+# However long the tables take to be made: what is idle for longer would end while it is counted.
+"$tenure" properties set glide.ui.session_timeout 1440 >/dev/null
 live() { $psql "$DATABASE_URL" -c 'select count(*) from tenure.sessions'; }
 
 # try FORMAT TOKEN OPTION...: imports from the database import_FORMAT, killed once, and checks with the token.
@@ -93,6 +95,8 @@ try() {
     "$tenure" import "$format" env:SOURCE_URL --create-users --json "$@" >"$folder/report"
     took=$((($(date +%s%N) - began) / 1000000))
     [ "$(live)" -eq $((before + rows)) ] || fail "$format: $(live) sessions instead of $((before + rows))"
+    tokens=$($psql "$DATABASE_URL" -c 'select count(distinct foreign_hash) from tenure.sessions')
+    [ "$tokens" -eq $((before + rows)) ] || fail "$format: $tokens tokens instead of $((before + rows))"
     user=$(printf '%s' "$token" | python3 tests/clients/check.py) || fail "$format: the old token is not good"
     case $user in user.*) ;; *) fail "$format: it is the session of $user" ;; esac
     speed=$(((rows - part) * 1000 / took))

@@ -33,9 +33,9 @@ enum Weight {
 
 /// Every outcome, in the order in which they are shown.
 const OUTCOMES: [(&str, Weight, &str); 18] = [
-    ("imported", Weight::Fine, "It is here now."),
-    ("present", Weight::Fine, "It was here already."),
-    ("expired", Weight::Fine, "It had ended in its own store."),
+    ("imported", Weight::Fine, "Taken over."),
+    ("present", Weight::Fine, "Here already."),
+    ("expired", Weight::Fine, "Ended in its own store."),
     ("skipped", Weight::Fine, "Of another table, deleted or empty."),
     ("waits_for_its_user", Weight::Fine, "Its user or client application is not here yet: the file has to bring it."),
     ("ignored", Weight::Said, "This store has no such property, or takes it from no file."),
@@ -172,18 +172,18 @@ impl Report {
     /// Prints it. What was left out for its data or its user makes the exit code 7, a stop before the end 130.
     pub(super) fn finish(mut self, json: bool, complete: bool) -> Result<(), Failure> {
         self.complete = complete;
+        let written = self.file.is_some();
         if let Some(mut file) = self.file.take() {
             file.flush()?;
         }
         if json {
             document(&self)?;
         } else {
-            line(&format!(
-                "{}{} rows read, {} of guests.",
-                if self.dry_run { "Dry run, nothing is written: so it would be. " } else { "" },
-                self.rows,
-                self.guests
-            ))?;
+            if self.dry_run {
+                line("Dry run: nothing was written. This is what an import would do.")?;
+            }
+            let guests = if self.guests > 0 { format!(", {} of guests", self.guests) } else { String::new() };
+            line(&format!("{} rows read{guests}.", self.rows))?;
             if self.users_created > 0 {
                 line(&format!("{} users created.", self.users_created))?;
             }
@@ -202,10 +202,9 @@ impl Report {
                 note(&format!("Row {}{field}: {}", remark.line, remark.reason));
             }
             if self.remarks > self.first_remarks.len() as u64 {
-                note(&format!(
-                    "And {} more: give --report FILE to see them all.",
-                    self.remarks - self.first_remarks.len() as u64
-                ));
+                let more = self.remarks - self.first_remarks.len() as u64;
+                let place = if written { "all of them are in the report" } else { "give --report FILE to see them all" };
+                note(&format!("And {more} more: {place}."));
             }
         }
         let refused = self.outcomes.keys().any(|word| OUTCOMES[place(word)].1 == Weight::Refused);
