@@ -12,6 +12,7 @@ mod users;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -27,9 +28,11 @@ pub use users::{Changed, ChangedUser};
 
 use crate::activity::{Flusher, Transactions};
 use crate::cache::Cache;
+use crate::clock;
 use crate::cluster::{Barrier, Barriers, Node, Tail};
 use crate::error::Result;
 use crate::maintenance;
+use crate::session::instant;
 use crate::store::{Registration, Store};
 
 /// How a node works; the defaults suit nearly everybody.
@@ -150,6 +153,14 @@ impl Manager {
     /// This process in the registry; `None` for tools.
     pub fn node(&self) -> Option<&Arc<Node>> {
         self.node.as_ref()
+    }
+
+    /// The database's time: as this node knows it from its polls, else as PostgreSQL says.
+    pub async fn now(&self) -> Result<DateTime<Utc>> {
+        match self.cache.now(clock::read()) {
+            Some(now) => Ok(instant(now)),
+            None => self.store.now().await,
+        }
     }
 
     /// Waits until no node accepts what was committed before the call, for instance by plain SQL: at most 2.07 s.

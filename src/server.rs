@@ -1,8 +1,11 @@
 //! The HTTP API: JSON in and out, RFC 9457 problems, API keys as bearer tokens.
 
 mod address;
+mod asset;
 mod auth;
 mod buckets;
+#[cfg(feature = "console")]
+mod console;
 mod cookie;
 mod extract;
 mod limits;
@@ -85,6 +88,8 @@ pub fn router(manager: Arc<Manager>) -> Router {
 
 fn router_with(manager: Arc<Manager>, options: &ServeOptions) -> Router {
     let (router, _) = routes::all().split_for_parts();
+    #[cfg(feature = "console")]
+    let router = router.merge(console::routes());
     let app = App {
         manager,
         metrics: recorder(),

@@ -32,7 +32,10 @@ mod sign_in;
 mod sweep;
 mod users;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
+
+use crate::error::Result;
 
 pub use activity::{Flushed, OpenTransaction};
 pub use attributes::{AttributeChange, Attributes};
@@ -83,6 +86,11 @@ impl Store {
     #[cfg(any(test, feature = "test-util"))]
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// The database's time.
+    pub async fn now(&self) -> Result<DateTime<Utc>> {
+        Ok(sqlx::query_scalar!(r#"/* now */ select tenure.now() as "now!""#).fetch_one(&self.pool).await?)
     }
 
     /// How many statements run at once.

@@ -72,10 +72,14 @@ impl<C> Caller<C> {
     }
 }
 
-impl<C: Callers> Caller<C> {
-    /// Whether the key may still do this: asked again and again by an answer that does not end (C50). What cannot be known counts
-    /// as no.
-    pub(super) async fn is_still_allowed(&self, app: &App) -> bool {
+/// Somebody who is given an answer that does not end.
+pub(super) trait Lasting: Send + 'static {
+    /// Whether it may still be given: asked again and again (C50). What cannot be known counts as no.
+    fn is_still_allowed(&self, app: &App) -> impl Future<Output = bool> + Send;
+}
+
+impl<C: Callers + 'static> Lasting for Caller<C> {
+    async fn is_still_allowed(&self, app: &App) -> bool {
         matches!(app.manager.key(&self.hash).await, Ok(Some(key)) if C::ROLES.contains(&key.role))
     }
 }

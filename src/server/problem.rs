@@ -78,6 +78,18 @@ impl Problem {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// The status in words.
+    #[cfg(feature = "console")]
+    pub(super) fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// Why the session ended, when it did.
+    #[cfg(feature = "console")]
+    pub(super) fn reason(&self) -> Option<&'static str> {
+        self.reason.map(EndReason::as_str)
+    }
+
     /// What happened, and what to do.
     pub(super) fn detail(&self) -> &str {
         &self.detail

@@ -1,7 +1,7 @@
 //! The routes: one file a resource, each handler with its description for `OpenAPI`.
 
 mod attributes;
-mod browser;
+pub(super) mod browser;
 mod check;
 mod client;
 mod cluster;
@@ -12,8 +12,8 @@ mod health;
 mod oauth;
 mod passwords;
 mod properties;
-mod sessions;
-mod stream;
+pub(super) mod sessions;
+pub(super) mod stream;
 mod users;
 
 use axum::routing::any;

@@ -10,7 +10,7 @@ use super::problem::Problem;
 
 /// Says that a script made the request: a form cannot, and a script of another origin is asked for a permission that no route
 /// gives.
-const CLIENT: HeaderName = HeaderName::from_static("x-tenure-client");
+pub(super) const CLIENT: HeaderName = HeaderName::from_static("x-tenure-client");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A request that a page of this very origin made; any other is refused (28).
@@ -32,8 +32,9 @@ impl FromRequestParts<App> for SameOrigin {
     }
 }
 
-/// The browser's own word where it gives one, which no script can set; else the origin must be the host that was asked.
-fn is_same_origin(headers: &HeaderMap) -> bool {
+/// Whether a page of this very origin sent it: the browser's own word where it gives one, which no script can set; else the
+/// origin must be the host that was asked.
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
     match single(headers, &SEC_FETCH_SITE) {
         Ok(Some(site)) => site == "same-origin",
         Ok(None) => match (single(headers, &ORIGIN), single(headers, &HOST)) {
@@ -56,7 +57,7 @@ fn names(origin: &str, host: &str) -> bool {
 }
 
 /// The one value of a header; an error when there are more, or it is not text.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).iter().map(HeaderValue::to_str);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

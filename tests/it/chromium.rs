@@ -10,11 +10,12 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, SET_COOKIE};
 use axum::response::Html;
 use axum::routing::get;
 use chrono::TimeDelta;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Api, Browser};
+use crate::support::{Api, Browser, send};
 
 const ENTER: char = '\u{e007}';
 const ESCAPE: char = '\u{e00c}';
@@ -229,4 +230,92 @@ async fn rule_x3_a_page_says_once_when_maintenance_ends_the_session() {
     browser.until(NO_DIALOG, SOON).await;
     leave(&api, &browser, 3).await;
     until_address(&browser, &format!("{site}/login?reason=maintenance")).await;
+}
+
+/// The console of a node, with somebody signed in by password.
+async fn console(api: &Api, browser: &Browser) {
+    let password = json!({"password": "correct horse battery"});
+    api.put("/v1/users/abel.tuter", &json!({"roles": ["admin"]})).await;
+    api.put("/v1/users/abel.tuter/password", &password).await.expect(200);
+    browser.open(&format!("{}/console", api.node.url)).await;
+    browser.run("document.getElementById('user').value = 'abel.tuter'").await;
+    browser.run("document.getElementById('password').value = 'correct horse battery'").await;
+    browser.run("document.querySelector('form').requestSubmit()").await;
+    until_address(browser, &format!("{}/console/sessions", api.node.url)).await;
+    api.node.manager.flush().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_c1_the_console_shows_sessions_come_and_go_by_itself() {
+    let api = Api::start().await;
+    let other = api.another("node-2").await;
+    let browser = Browser::start().await;
+    console(&api, &browser).await;
+    if let Some(folder) = std::env::var_os("SHOT") {
+        for n in 0..6 {
+            api.db.user(&format!("user.{n}")).await;
+            let agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36";
+            api.create(&json!({"kind": "user", "user": format!("user.{n}"), "client_address": "203.0.113.7", "user_agent": agent, "remember_me": n == 2})).await;
+            api.db.advance(TimeDelta::minutes(4)).await;
+        }
+        browser.open(&format!("{}/console/sessions", api.node.url)).await;
+        sleep(Duration::from_secs(3)).await;
+        std::fs::write(std::path::Path::new(&folder).join("sessions.png"), browser.picture(1280, 800).await).unwrap();
+        std::fs::write(std::path::Path::new(&folder).join("sessions-phone.png"), browser.picture(390, 844).await).unwrap();
+        return;
+    }
+    let lines = |count: usize| format!("document.querySelectorAll('#lines tr').length === {count}");
+    browser.until(&lines(1), SOON).await;
+    // The style of the page is applied, and nothing of it was stopped by its own policy.
+    assert_eq!(browser.value("getComputedStyle(document.querySelector('table')).borderCollapse").await, "collapse");
+
+    // A session of another node appears, what is selected and focused stays, and its end shows.
+    browser.run("const box = document.querySelector('#lines input'); box.click(); box.focus()").await;
+    let create = json!({"kind": "guest", "client_address": "203.0.113.7"});
+    let created = send(api.to(&other, Method::POST, "/v1/sessions").json(&create)).await.expect(201);
+    browser.until(&lines(2), SOON).await;
+    let kept =
+        "document.activeElement.name === 'id' && document.activeElement.checked && document.getElementById('all').indeterminate";
+    assert_eq!(browser.value(kept).await, true);
+    let id = created["session"]["id"].as_str().unwrap();
+    send(api.to(&other, Method::DELETE, &format!("/v1/sessions/{id}"))).await.expect(200);
+    browser.until(&lines(1), SOON).await;
+
+    // Paused, it stays as it is.
+    browser.run("document.getElementById('pause').click()").await;
+    api.create(&create).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(browser.value(&lines(1)).await, true);
+    browser.run("document.getElementById('pause').click()").await;
+    browser.until(&lines(2), SOON).await;
+
+    // By keyboard: the button of the first line, then "Terminate", then the receipt.
+    browser.run("document.querySelector('#lines button').focus()").await;
+    browser.press(ENTER).await;
+    browser.until("document.querySelector('h1').textContent === 'Terminate this session?'", SOON).await;
+    browser.run("document.querySelector('button[name=sure]').focus()").await;
+    browser.press(ENTER).await;
+    browser.until("document.querySelector('h1').textContent === '1 session terminated'", SOON).await;
+    assert_eq!(browser.value("document.querySelectorAll('tbody tr').length").await, 2, "both nodes acknowledged");
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_u5_who_is_terminated_is_at_the_sign_in_page_with_the_reason() {
+    let api = Api::start().await;
+    let browser = Browser::start().await;
+    console(&api, &browser).await;
+    // The console asks for more time as every page does.
+    browser.until("window.Tenure !== undefined", SOON).await;
+    leave(&api, &browser, 60).await;
+    browser.until(PROMPT, SOON).await;
+    browser.press(ENTER).await;
+    browser.until(NO_DIALOG, SOON).await;
+    let sessions = api.get("/v1/sessions").await.expect(200);
+    let id = sessions["items"][0]["id"].as_str().unwrap();
+    api.delete(&format!("/v1/sessions/{id}")).await.expect(200);
+    until_address(&browser, &format!("{}/console/sign-in?reason=terminated", api.node.url)).await;
+    let said = browser.value("document.querySelector('[role=status]').textContent").await;
+    assert_eq!(said, "An administrator terminated this session. You are not locked out.");
 }

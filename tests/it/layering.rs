@@ -35,11 +35,12 @@ const ARROWS: [(&str, &[&str]); 16] = [
 ];
 
 /// Libraries that belong to one room.
-const RESERVED: [(&str, &[&str]); 16] = [
+const RESERVED: [(&str, &[&str]); 17] = [
     ("sqlx", &["store"]),
     ("refinery", &["store"]),
     ("refinery_core", &["store"]),
     ("axum", &["server"]),
+    ("askama", &["server"]),
     ("tower_http", &["server"]),
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),

@@ -11,6 +11,7 @@
 mod api;
 mod chromium;
 mod cli;
+mod console;
 mod docs;
 mod doctor;
 mod faults;

@@ -2,6 +2,8 @@
 //! shows the token. Asking counts nothing and needs nothing more; whatever counts or changes something wants a request that only
 //! a page of the same origin can make.
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{SET_COOKIE, USER_AGENT};
@@ -18,7 +20,7 @@ use super::super::{App, AppState, cookie};
 use super::check::answer;
 use super::passwords;
 use crate::input::{self, LogIn};
-use crate::manager::{CheckOptions, Checked};
+use crate::manager::{CheckOptions, Checked, Created};
 use crate::session::{Activity, SessionView};
 use crate::store::Actor;
 
@@ -73,13 +75,13 @@ pub(super) async fn extend(_: SameOrigin, FromCookie(token): FromCookie, State(a
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct SignIn {
     /// User name.
-    user: String,
+    pub(in crate::server) user: String,
     /// The password as it was typed.
-    password: String,
+    pub(in crate::server) password: String,
     /// Remember Me; null takes the property's default.
-    remember_me: Option<bool>,
+    pub(in crate::server) remember_me: Option<bool>,
     /// `desktop`, `tablet` or `phone`; null is desktop.
-    device: Option<String>,
+    pub(in crate::server) device: Option<String>,
 }
 
 /// A session whose token is in the cookie.
@@ -103,38 +105,56 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     Body(request): Body<SignIn>,
 ) -> Result<Response, Problem> {
-    let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
-    let log_in = LogIn {
-        user: request.user,
-        password: request.password,
-        remember_me: request.remember_me,
-        device: request.device,
-        client_address: address.map(|address| address.to_string()),
-        user_agent: agent,
-        homepage_refresh_minutes: None,
-        idle_limit_minutes: None,
-        guest_token: Some(before.clone()),
-        carry_attributes: None,
-        attributes: None,
-    };
-    let created = passwords::proved(&app, log_in, ACTOR).await?;
-    if let Err(error) = end_before(&app, &before).await {
-        // The new session is there, and its cookie has to reach the browser.
-        tracing::warn!(%error, "the session before a sign-in could not be ended; it runs out by itself");
-    }
+    let created = proved(&app, request, address, &headers, Some(before.clone())).await?;
+    try_to_end_before(&app, &before).await;
     let set = cookie::issue(&created.session, &created.token);
     let body = Json(SignedIn { session: created.session.without_place() });
     Ok((StatusCode::CREATED, [(SET_COOKIE, set)], body).into_response())
 }
 
-/// Ends what the cookie held before, and leaves no guest behind.
-async fn end_before(app: &App, token: &str) -> crate::Result<()> {
-    let Ok(Json(checked)) = check(app, token, Activity::Passive).await else { return Ok(()) };
-    let left = app.manager.sign_out(checked.session.id, ACTOR).await?;
-    if let Some((guest, _)) = left.guest {
+/// A new session for whoever proves to be its user; it replaces a guest's.
+pub(in crate::server) async fn proved(
+    app: &App,
+    who: SignIn,
+    address: Option<IpAddr>,
+    headers: &HeaderMap,
+    guest_token: Option<String>,
+) -> Result<Created, Problem> {
+    let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
+    let log_in = LogIn {
+        user: who.user,
+        password: who.password,
+        remember_me: who.remember_me,
+        device: who.device,
+        client_address: address.map(|address| address.to_string()),
+        user_agent: agent,
+        homepage_refresh_minutes: None,
+        idle_limit_minutes: None,
+        guest_token,
+        carry_attributes: None,
+        attributes: None,
+    };
+    passwords::proved(app, log_in, ACTOR).await
+}
+
+/// Ends what the cookie held, and leaves no guest behind.
+pub(in crate::server) async fn end_before(app: &App, token: &str) -> Result<(), Problem> {
+    let id = match check(app, token, Activity::Passive).await {
+        Ok(Json(checked)) => checked.session.id,
+        Err(problem) if problem.is_over() => return Ok(()),
+        Err(problem) => return Err(problem),
+    };
+    if let Some((guest, _)) = app.manager.sign_out(id, ACTOR).await?.guest {
         app.manager.terminate(guest.id, false, ACTOR).await?;
     }
     Ok(())
+}
+
+/// The same for who has signed in since: the new session is there, and its cookie has to reach the browser.
+pub(in crate::server) async fn try_to_end_before(app: &App, token: &str) {
+    if let Err(problem) = end_before(app, token).await {
+        tracing::warn!(reason = problem.detail(), "the session before a sign-in could not be ended; it runs out by itself");
+    }
 }
 
 /// A session that was signed out and the guest session in its place; its token is in the cookie.

@@ -67,40 +67,41 @@ fn idempotency_key(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// What to list.
-#[derive(Deserialize, utoipa::IntoParams)]
+#[derive(Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct ListQuery {
     /// Of this user.
-    user: Option<String>,
+    pub(in crate::server) user: Option<String>,
     /// Of this kind.
-    kind: Option<String>,
+    pub(in crate::server) kind: Option<String>,
     /// Last used on this node.
-    node: Option<String>,
+    pub(in crate::server) node: Option<String>,
     /// With a transaction open, or without.
-    active: Option<String>,
+    pub(in crate::server) active: Option<String>,
     /// From this client address.
-    address: Option<String>,
+    pub(in crate::server) address: Option<String>,
     /// Without activity for at least so many minutes.
-    idle_minutes_min: Option<String>,
+    pub(in crate::server) idle_minutes_min: Option<String>,
     /// Created at or after.
-    created_from: Option<String>,
+    pub(in crate::server) created_from: Option<String>,
     /// Created before.
-    created_to: Option<String>,
+    pub(in crate::server) created_to: Option<String>,
     /// Last activity at or after.
-    last_activity_from: Option<String>,
+    pub(in crate::server) last_activity_from: Option<String>,
     /// Last activity before.
-    last_activity_to: Option<String>,
+    pub(in crate::server) last_activity_to: Option<String>,
     /// `live` (default), `ended` or `all`.
-    state: Option<String>,
+    pub(in crate::server) state: Option<String>,
     /// 1 to 500; 50 when left out.
-    limit: Option<String>,
+    pub(in crate::server) limit: Option<String>,
     /// Cursor of the page before.
-    after: Option<String>,
+    pub(in crate::server) after: Option<String>,
 }
 
 impl ListQuery {
-    fn filter(self) -> crate::Result<ListFilter> {
+    /// The filter, once every part of it is judged.
+    pub(in crate::server) fn filter(self) -> crate::Result<ListFilter> {
         let conditions = SessionFilter {
             user: self.user,
             kind: self.kind,

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::super::App;
-use super::super::auth::{Caller, Callers};
+use super::super::auth::Lasting;
 use super::super::problem::Problem;
 use crate::manager::{Following, Told};
 use crate::store::{Event, EventPosition};
@@ -40,7 +40,7 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 }
 
 /// Where a client that comes back wants to go on.
-pub(super) fn position(headers: &HeaderMap) -> Result<Option<EventPosition>, Problem> {
+pub(in crate::server) fn position(headers: &HeaderMap) -> Result<Option<EventPosition>, Problem> {
     // A client that was told none may send an empty one.
     let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
     value.to_str().ok().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
@@ -54,8 +54,8 @@ pub(super) fn position(headers: &HeaderMap) -> Result<Option<EventPosition>, Pro
 }
 
 /// The stream: it ends when the client is too slow, its key is revoked or the node stops, and is resumed by the last id.
-pub(super) async fn answer<C: Callers + 'static>(
-    caller: Caller<C>,
+pub(in crate::server) async fn answer(
+    caller: impl Lasting,
     app: App,
     kind: Option<String>,
     from: Option<EventPosition>,
@@ -71,13 +71,7 @@ pub(super) async fn answer<C: Callers + 'static>(
     Ok((headers, Body::from_stream(Pieces(receiver))).into_response())
 }
 
-async fn tell<C: Callers>(
-    caller: Caller<C>,
-    app: App,
-    kind: Option<String>,
-    mut following: Following,
-    client: mpsc::Sender<Bytes>,
-) {
+async fn tell(caller: impl Lasting, app: App, kind: Option<String>, mut following: Following, client: mpsc::Sender<Bytes>) {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut spoken = Instant::now();

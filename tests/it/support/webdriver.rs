@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -82,6 +84,13 @@ impl Browser {
             assert!(begun.elapsed() < within, "not within {within:?}: {expression}, at {}", self.address().await);
             sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// What the page looks like in a window of this size, as PNG.
+    pub async fn picture(&self, width: u32, height: u32) -> Vec<u8> {
+        self.call(Method::POST, "/window/rect", Some(json!({"width": width, "height": height}))).await;
+        let picture = self.call(Method::GET, "/screenshot", None).await;
+        STANDARD.decode(picture.as_str().unwrap()).unwrap()
     }
 
     /// Presses a key on what has the focus.

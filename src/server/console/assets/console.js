@@ -1,0 +1,117 @@
+// The console's own script: lists that keep themselves up to date, and selecting all of a page. Pages work without it.
+(() => {
+  'use strict';
+
+  const all = document.getElementById('all');
+  const boxes = () => [...document.querySelectorAll('#lines input[name="id"]')];
+  const count = () => {
+    const chosen = boxes().filter((box) => box.checked).length;
+    all.checked = chosen > 0 && chosen === boxes().length;
+    all.indeterminate = chosen > 0 && !all.checked;
+  };
+  if (all) {
+    all.hidden = false;
+    all.addEventListener('change', () => boxes().forEach((box) => { box.checked = all.checked; }));
+    document.addEventListener('change', (event) => event.target.name === 'id' && count());
+  }
+
+  const pause = document.getElementById('pause');
+  if (!pause || !document.querySelector('[data-live]')) return;
+
+  // The one place where text becomes markup: a page of this console, asked for by this script.
+  const policy = window.trustedTypes?.createPolicy('tenure', { createHTML: (html) => html });
+  const parse = (html) => new DOMParser().parseFromString(policy ? policy.createHTML(html) : html, 'text/html');
+
+  const EVERY = 5000; // idle times grow without any event
+  const GATHER = 300; // what happens together is shown together
+  let stream;
+  let timer;
+  let due = Infinity;
+  let asked = -Infinity;
+  let asking = false;
+  let missed = false;
+  let paused = false;
+
+  // What has the focus, and what is selected, stays.
+  const renew = (old, fresh) => {
+    [...fresh.cells].forEach((cell, at) => {
+      const shown = old.cells[at];
+      if (shown.classList.contains('check') || shown.contains(document.activeElement)) return;
+      if (shown.innerHTML !== cell.innerHTML) shown.replaceChildren(...cell.childNodes);
+    });
+  };
+
+  const merge = (lines, fresh) => {
+    const shown = new Map([...lines.rows].map((row) => [row.id, row]));
+    for (const row of [...lines.rows].filter((row) => !fresh.rows.namedItem(row.id))) {
+      const next = row.nextElementSibling || row.previousElementSibling;
+      // Who was on a line that goes away is not thrown back to the top of the page.
+      if (row.contains(document.activeElement)) next?.querySelector('input, button, a')?.focus();
+      row.remove();
+    }
+    let before = lines.rows[0] || null;
+    for (const row of [...fresh.rows]) {
+      const old = shown.get(row.id);
+      if (old) renew(old, row);
+      else row.classList.add('fresh');
+      if (old && old === before) before = before.nextElementSibling;
+      else lines.insertBefore(old || row, before);
+    }
+  };
+
+  const update = async () => {
+    due = Infinity;
+    if (asking || paused || document.hidden) return;
+    asking = true;
+    asked = performance.now();
+    try {
+      const answer = await fetch(location.href, { headers: { 'X-Tenure-Client': '1' } });
+      if (answer.status === 401) window.Tenure?.ask();
+      if (answer.ok && !paused) {
+        const page = parse(await answer.text());
+        for (const part of document.querySelectorAll('[data-live]')) {
+          const fresh = page.getElementById(part.id);
+          if (!fresh) continue;
+          if (part.rows) merge(part, fresh);
+          else if (part.innerHTML !== fresh.innerHTML) part.replaceChildren(...fresh.childNodes);
+        }
+        if (all) count();
+      }
+    } catch { /* the node is away: what is shown stays, and is asked for again */ }
+    asking = false;
+    soon(missed ? GATHER : EVERY);
+    missed = false;
+  };
+
+  // The earlier of what was asked for, but not more than once a second.
+  const soon = (ms) => {
+    const now = performance.now();
+    const at = Math.max(now + ms, asked + 1000);
+    if (at >= due) return;
+    clearTimeout(timer);
+    due = at;
+    timer = setTimeout(update, at - now);
+  };
+
+  const heard = () => (asking ? missed = true : soon(GATHER));
+
+  const listen = () => {
+    stream?.close();
+    stream = null;
+    if (paused || document.hidden) return;
+    stream = new EventSource('/console/live');
+    for (const type of ['session_created', 'session_ended', 'property_set', 'property_removed']) {
+      stream.addEventListener(type, heard);
+    }
+    update();
+  };
+
+  pause.hidden = false;
+  pause.addEventListener('click', () => {
+    paused = !paused;
+    pause.setAttribute('aria-pressed', paused);
+    listen();
+  });
+  document.addEventListener('visibilitychange', listen);
+  listen();
+})();

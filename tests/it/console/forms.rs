@@ -1,0 +1,193 @@
+//! What forms do, and for whom.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::{Duration, timeout};
+
+use super::{Console, page, sent_to};
+use crate::support::{Api, send};
+
+const PASSWORD: &str = "correct horse battery";
+
+async fn user(api: &Api, name: &str, roles: &[&str]) {
+    super::user(api, name, roles).await;
+    api.put(&format!("/v1/users/{name}/password"), &json!({ "password": PASSWORD })).await.expect(200);
+}
+
+async fn live(api: &Api, user: &str) -> Vec<Value> {
+    let page = api.get(&format!("/v1/sessions?user={user}")).await.expect(200);
+    page["items"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn who_signs_in_has_a_session_like_any_other() {
+    let api = Api::start().await;
+    user(&api, "abel.tuter", &["admin"]).await;
+    let stranger = Console::stranger(&api.node);
+    let fields = [("user", "Abel.Tuter"), ("password", PASSWORD), ("next", "/console/sessions?kind=user")];
+    let answer = stranger.post("/console/sign-in", &fields).await;
+    sent_to(&answer, "/console/sessions?kind=user");
+    let cookie = answer.header("set-cookie").unwrap().to_owned();
+    assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"), "until the browser ends: {cookie}");
+    let token = cookie.split(['=', ';']).nth(1).unwrap().to_owned();
+    assert!(!answer.text.contains(&token));
+    let console = Console { token, ..stranger };
+    let sessions = live(&api, "abel.tuter").await;
+    assert_eq!((sessions.len(), &sessions[0]["kind"], &sessions[0]["remember_me"]), (1, &json!("user"), &json!(false)));
+    assert_eq!(sessions[0]["client_address"], "127.0.0.1");
+
+    // Again in the same browser: the session before is over. Out: the session is over, and no guest is left.
+    let answer = console.post("/console/sign-in", &fields).await;
+    let token = answer.header("set-cookie").unwrap().split(['=', ';']).nth(1).unwrap().to_owned();
+    assert_eq!(live(&api, "abel.tuter").await.len(), 1);
+    sent_to(&console.get("/console/sessions").await, "/console/sign-in?reason=signed_out&next=/console/sessions");
+    let console = Console { token, ..console };
+    page(&console.get("/console/sessions").await, 200);
+    let answer = console.post("/console/sign-out", &[]).await;
+    sent_to(&answer, "/console/sign-in?reason=signed_out");
+    assert!(answer.header("set-cookie").unwrap().contains("Max-Age=0"));
+    assert_eq!(api.get("/v1/sessions").await.expect(200)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn who_may_not_sign_in_gets_no_session_and_is_told_why() {
+    let api = Api::start().await;
+    for (name, roles) in [("abel.tuter", &["admin"][..]), ("bow.ruggeri", &[]), ("don.goodliffe", &["app"])] {
+        user(&api, name, roles).await;
+    }
+    let stranger = Console::stranger(&api.node);
+    let attempt =
+        async |name: &str, password: &str| stranger.post("/console/sign-in", &[("user", name), ("password", password)]).await;
+    for (name, password, status, said) in [
+        ("abel.tuter", "wrong", 401, "The user name or the password is wrong."),
+        ("nobody", PASSWORD, 401, "The user name or the password is wrong."),
+        ("bow.ruggeri", PASSWORD, 403, "you have no role for the console"),
+        ("don.goodliffe", PASSWORD, 403, "you have no role for the console"),
+        ("", "", 422, ""),
+    ] {
+        let answer = attempt(name, password).await;
+        assert!(page(&answer, status).contains(said), "{name}: {}", answer.text);
+        assert!(answer.header("set-cookie").is_none() && !answer.text.contains(PASSWORD));
+    }
+    api.patch("/v1/users/abel.tuter", &json!({"locked_out": true})).await.expect(200);
+    page(&attempt("abel.tuter", PASSWORD).await, 403);
+    assert_eq!(api.get("/v1/sessions").await.expect(200)["items"], json!([]));
+    // Guessing is limited as it is everywhere.
+    let mut last = 0;
+    for _ in 0..6 {
+        last = attempt("bow.ruggeri", "wrong").await.status;
+    }
+    assert_eq!(last, 429);
+}
+
+#[tokio::test]
+async fn input_028_a_form_of_another_site_does_nothing() {
+    let api = Api::start().await;
+    user(&api, "abel.tuter", &["admin"]).await;
+    let console = Console::of(&api, "bow.ruggeri", &["admin"]).await;
+    let victim = Console::of(&api, "don.goodliffe", &[]).await.session;
+    let forms: [(&str, Vec<(&str, &str)>); 3] = [
+        ("/console/sessions/terminate", vec![("id", &victim), ("sure", "yes")]),
+        ("/console/sign-out", vec![]),
+        ("/console/sign-in", vec![("user", "abel.tuter"), ("password", PASSWORD)]),
+    ];
+    for (path, fields) in &forms {
+        for headers in [
+            &[][..],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "none")],
+            &[("origin", "https://evil.example")],
+            &[("origin", "null")],
+            &[("sec-fetch-site", "cross-site"), ("x-tenure-client", "1")],
+        ] {
+            let request = headers.iter().fold(console.form(path, fields), |request, (name, value)| request.header(*name, *value));
+            let answer = send(request).await;
+            assert!(page(&answer, 403).contains("nothing was done"), "{path} {headers:?}");
+            assert!(answer.header("set-cookie").is_none());
+        }
+        // Nor does opening an address.
+        assert!([404, 405].contains(&console.get(path).await.status) || *path == "/console/sign-in", "{path}");
+    }
+    assert_eq!(live(&api, "don.goodliffe").await.len(), 1);
+    assert_eq!(live(&api, "bow.ruggeri").await.len(), 1);
+    assert_eq!(live(&api, "abel.tuter").await.len(), 0);
+    // A browser that names the origin instead is heard.
+    let answer = send(console.form("/console/sign-out", &[]).header("origin", &api.node.url)).await;
+    sent_to(&answer, "/console/sign-in?reason=signed_out");
+}
+
+#[tokio::test]
+async fn rule_u5_terminating_asks_first_then_shows_the_receipt_and_locks_nobody_out() {
+    let api = Api::start().await;
+    let other = api.another("node-2").await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    let mut tokens = Vec::new();
+    let mut ids = Vec::new();
+    api.db.user("bow.ruggeri").await;
+    for _ in 0..3 {
+        let (session, token) = api.create(&json!({"kind": "user", "user": "bow.ruggeri"})).await;
+        ids.push(session["id"].as_str().unwrap().to_owned());
+        tokens.push(token);
+    }
+    let many: Vec<_> = ids[..2].iter().map(|id| ("id", id.as_str())).collect();
+    let asked = console.post("/console/sessions/terminate", &many).await;
+    assert!(page(&asked, 200).contains("Terminate these 2 sessions?") && asked.text.contains("bow.ruggeri"));
+    assert_eq!(live(&api, "bow.ruggeri").await.len(), 3, "asking ends nothing");
+    // The button of one line means that line, whatever is selected besides.
+    let one = [many.clone(), vec![("only", ids[2].as_str())]].concat();
+    let asked = console.post("/console/sessions/terminate", &one).await;
+    assert!(page(&asked, 200).contains("Terminate this session?") && !asked.text.contains(&ids[0]));
+
+    let done = console.post("/console/sessions/terminate", &[many.clone(), vec![("sure", "yes")]].concat()).await;
+    let receipt = page(&done, 200);
+    for part in ["2 sessions terminated", "node-1", "node-2", "acknowledged", " ms after"] {
+        assert!(receipt.contains(part), "{part}: {receipt}");
+    }
+    for (token, status) in tokens.iter().zip([401, 401, 200]) {
+        for node in [&api.node, &other] {
+            let checked = send(api.to(node, Method::POST, "/v1/sessions/check").json(&json!({ "token": token }))).await;
+            assert_eq!(checked.status, status, "{}", checked.text);
+        }
+    }
+    let ended = api.get(&format!("/v1/sessions/{}", ids[0])).await.expect(200);
+    assert_eq!((&ended["end_reason"], &ended["ended_by"]), (&json!("terminated"), &json!("abel.tuter")));
+    assert_eq!(api.get("/v1/users/bow.ruggeri").await.expect(200)["locked_out"], false);
+
+    // What is over already is said, and what is no selection refused.
+    let again = console.post("/console/sessions/terminate", &many).await;
+    assert!(page(&again, 200).contains("over already"));
+    for fields in [vec![], vec![("id", "nonsense")], vec![("only", "nonsense")]] {
+        page(&console.post("/console/sessions/terminate", &fields).await, 400);
+    }
+    page(&console.post("/console/sessions/terminate", &[("id", "00000000-0000-7000-8000-000000000000")]).await, 404);
+
+    // Only an administrator may.
+    for role in ["user_admin", "reporter"] {
+        let console = Console::of(&api, role, &[role]).await;
+        page(&console.post("/console/sessions/terminate", &[("id", &ids[2]), ("sure", "yes")]).await, 403);
+    }
+    assert_eq!(live(&api, "bow.ruggeri").await.len(), 1);
+    // One's own session is one like any other.
+    let own = console.session.clone();
+    let done = console.post("/console/sessions/terminate", &[("id", &own), ("sure", "yes")]).await;
+    assert!(page(&done, 200).contains("Your own session was among them"));
+    sent_to(&console.get("/console/sessions").await, "/console/sign-in?reason=terminated&next=/console/sessions");
+}
+
+#[tokio::test]
+async fn fault_c50_the_stream_of_a_page_ends_with_its_session() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["reporter"]).await;
+    let mut stream = console.request(Method::GET, "/console/live").send().await.unwrap();
+    assert_eq!((stream.status().as_u16(), &stream.headers()["content-type"]), (200, &"text/event-stream".parse().unwrap()));
+    let soon = Duration::from_secs(20);
+    let (session, _) = api.create(&json!({"kind": "guest"})).await;
+    let mut heard = String::new();
+    while !heard.contains(session["id"].as_str().unwrap()) {
+        heard += std::str::from_utf8(&timeout(soon, stream.chunk()).await.unwrap().unwrap().expect("it goes on")).unwrap();
+    }
+    assert!(heard.contains("event: session_created"), "{heard}");
+    api.delete(&format!("/v1/sessions/{}", console.session)).await.expect(200);
+    while timeout(soon, stream.chunk()).await.expect("it ends").unwrap().is_some() {}
+}

@@ -1,0 +1,212 @@
+//! What pages show, and to whom.
+
+use std::fs;
+use std::path::Path;
+
+use chrono::TimeDelta;
+use reqwest::Method;
+use serde_json::json;
+
+use super::{Console, guarded, page, sent_to};
+use crate::support::{Api, send};
+
+/// Pages, and the roles that see them.
+const PAGES: [(&str, &[&str]); 1] = [("/console/sessions", &["admin", "user_admin", "reporter"])];
+
+#[tokio::test]
+async fn rule_u6_a_page_is_shown_to_the_roles_it_is_for() {
+    let api = Api::start().await;
+    for role in ["admin", "user_admin", "reporter", "app", "nonsense", ""] {
+        let roles = if role.is_empty() { vec![] } else { vec![role] };
+        let console = Console::of(&api, &format!("u.{role}x"), &roles).await;
+        for (path, allowed) in PAGES {
+            let answer = console.get(path).await;
+            let shown = page(&answer, if allowed.contains(&role) { 200 } else { 403 });
+            assert!(allowed.contains(&role) || shown.contains("It needs the role "), "{shown}");
+        }
+    }
+    // A role that is taken away, and a user who is locked out, see nothing from the next request on.
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    api.patch("/v1/users/abel.tuter", &json!({"roles": []})).await.expect(200);
+    page(&console.get("/console/sessions").await, 403);
+    api.patch("/v1/users/abel.tuter", &json!({"roles": ["admin"]})).await.expect(200);
+    page(&console.get("/console/sessions").await, 200);
+    api.patch("/v1/users/abel.tuter", &json!({"locked_out": true})).await.expect(200);
+    let location = "/console/sign-in?reason=locked_out&next=/console/sessions";
+    sent_to(&console.get("/console/sessions").await, location);
+    page(&console.get(location).await, 200);
+}
+
+#[tokio::test]
+async fn rule_e1_who_is_not_signed_in_is_sent_to_the_sign_in_page_with_the_reason() {
+    let api = Api::start().await;
+    let stranger = Console::stranger(&api.node);
+    sent_to(&stranger.get("/console").await, "/console/sessions");
+    sent_to(
+        &stranger.get("/console/sessions?user=a&kind=user").await,
+        "/console/sign-in?next=/console/sessions%3Fuser%3Da%26kind%3Duser",
+    );
+    let (_, token) = api.create(&json!({"kind": "guest"})).await;
+    sent_to(
+        &Console { token, ..Console::stranger(&api.node) }.get("/console/sessions").await,
+        "/console/sign-in?next=/console/sessions",
+    );
+
+    // Being terminated leads there with the reason; a page that asks by itself is told instead.
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    api.delete(&format!("/v1/sessions/{}", console.session)).await.expect(200);
+    sent_to(&console.get("/console/sessions").await, "/console/sign-in?reason=terminated&next=/console/sessions");
+    let told = send(console.request(Method::GET, "/console/sessions").header("x-tenure-client", "1")).await;
+    assert_eq!(told.refused(401, "session_ended")["reason"], "terminated");
+    let shown = stranger.get("/console/sign-in?reason=terminated&next=/console/sessions").await;
+    assert!(page(&shown, 200).contains("An administrator terminated this session. You are not locked out."));
+    // Whatever else a link to the sign-in page says is not repeated on it.
+    let shown = stranger.get("/console/sign-in?reason=%3Cscript%3E&next=https://evil.example").await;
+    assert!(!page(&shown, 200).contains("evil") && !shown.text.contains("<script"), "{}", shown.text);
+    let console = Console::of(&api, "bow.ruggeri", &["admin"]).await;
+    for (path, status) in [("/console/nothing", 404), ("/console/sign-in?x=1", 400), ("/console/sessions?x=1", 400)] {
+        page(&console.get(path).await, status);
+    }
+}
+
+#[tokio::test]
+async fn rule_c1_every_session_of_every_node_is_listed_with_what_is_left() {
+    let api = Api::start().await;
+    let other = api.another("node-2").await;
+    let console = Console::of(&api, "abel.tuter", &["reporter"]).await;
+    api.db.user("bow.ruggeri").await;
+    let body = json!({"kind": "integration", "user": "bow.ruggeri", "client_address": "203.0.113.7", "user_agent": "curl/8"});
+    let created = send(api.to(&other, Method::POST, "/v1/sessions").json(&body)).await.expect(201);
+    let id = created["session"]["id"].as_str().unwrap();
+    api.create(&json!({"kind": "guest"})).await;
+    api.db.advance(TimeDelta::minutes(1)).await;
+
+    let shown = console.get("/console/sessions").await;
+    let shown = page(&shown, 200);
+    for part in
+        [&*format!("id=\"s-{id}\""), "bow.ruggeri", "node-2", "203.0.113.7", "curl/8", ">guest<", "3 sessions", ">you<", "<meter"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    // A reporter reads; buttons that would be refused are not there.
+    assert!(!shown.contains("Terminate"), "{shown}");
+    for (filter, found) in [
+        ("user=bow.ruggeri&kind=&node=&active=&address=&idle=&created_from=&created_to=", 1),
+        ("kind=guest", 1),
+        ("node=node-2", 1),
+        ("address=203.0.113.7", 1),
+        ("active=true", 0),
+        ("idle=0", 3),
+        ("idle=60", 0),
+        ("created_from=2020-01-01T00:00", 3),
+        ("created_to=2020-01-01T00:00", 0),
+    ] {
+        let answer = console.get(&format!("/console/sessions?{filter}")).await;
+        assert_eq!(page(&answer, 200).matches("<tr id=").count(), found, "{filter}");
+    }
+    let wrong = console.get("/console/sessions?address=nonsense").await;
+    assert!(page(&wrong, 200).contains("this is not an IP address") && wrong.text.contains("value=\"nonsense\""));
+
+    // At every node the same.
+    assert!(page(&console.at(&other).get("/console/sessions").await, 200).contains(id));
+}
+
+#[tokio::test]
+async fn a_list_goes_on_where_a_page_ends() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    for _ in 0..60 {
+        api.create(&json!({"kind": "guest"})).await;
+    }
+    let first = console.get("/console/sessions?kind=guest").await;
+    let first = page(&first, 200);
+    assert_eq!(first.matches("<tr id=").count(), 50);
+    let next = first.split("href=\"/console/sessions?kind=guest&#38;after=").nth(1).expect("a further page");
+    let after = next.split('"').next().unwrap();
+    let second = console.get(&format!("/console/sessions?kind=guest&after={after}")).await;
+    assert_eq!(page(&second, 200).matches("<tr id=").count(), 10);
+}
+
+#[tokio::test]
+async fn what_a_page_asks_by_itself_keeps_nobody_signed_in() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    for minutes in [20, 20] {
+        api.db.advance(TimeDelta::minutes(minutes)).await;
+        page(&console.get("/console/sessions").await, 200);
+        api.node.manager.flush().await.unwrap();
+    }
+    api.db.advance(TimeDelta::minutes(20)).await;
+    let by_script = || console.request(Method::GET, "/console/sessions").header("x-tenure-client", "1");
+    page(&send(by_script()).await, 200);
+    api.node.manager.flush().await.unwrap();
+    api.db.advance(TimeDelta::minutes(11)).await;
+    assert_eq!(send(by_script()).await.refused(401, "session_ended")["reason"], "idle");
+}
+
+#[tokio::test]
+async fn what_others_write_stays_text() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    let hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;";
+    api.db.user(hostile).await;
+    api.create(&json!({"kind": "user", "user": hostile, "user_agent": hostile})).await;
+    let id = api.get("/v1/sessions?limit=1").await.expect(200)["items"][0]["id"].as_str().unwrap().to_owned();
+    let filter = format!("/console/sessions?user={}", super::escaped(hostile));
+    for answer in [
+        console.get("/console/sessions").await,
+        console.get(&filter).await,
+        console.post("/console/sessions/terminate", &[("only", &id)]).await,
+        console.post("/console/sign-in", &[("user", hostile), ("password", "wrong")]).await,
+    ] {
+        assert!(answer.text.contains("alert(1)"), "it is shown: {}", answer.text);
+        for markup in ["<script>", "<img", "\"'>", "onerror=alert(1)>"] {
+            assert!(!answer.text.contains(markup), "{markup}: {}", answer.text);
+        }
+        guarded(&answer);
+    }
+}
+
+#[tokio::test]
+async fn the_consoles_files_are_served_and_kept() {
+    let api = Api::start().await;
+    let stranger = Console::stranger(&api.node);
+    for (path, kind) in
+        [("/console/console.css", "text/css; charset=utf-8"), ("/console/console.js", "text/javascript; charset=utf-8")]
+    {
+        let answer = stranger.get(path).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)));
+        guarded(&answer);
+        let tag = answer.header("etag").unwrap();
+        let again = send(stranger.request(Method::GET, path).header("if-none-match", tag)).await;
+        assert_eq!((again.status, again.text.len()), (304, 0));
+    }
+}
+
+/// The policy would stop them in a browser; here nobody writes them in the first place.
+#[test]
+fn no_template_has_inline_code_or_style_or_unescaped_text() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server/console/pages");
+    let mut seen = 0;
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let text = fs::read_to_string(&path).unwrap();
+        for banned in [
+            "style=",
+            "<style",
+            "<script>",
+            "javascript:",
+            "|safe",
+            "| safe",
+            "{% autoescape",
+            " onclick",
+            " onload",
+            "http://",
+            "https://",
+        ] {
+            assert!(!text.contains(banned), "{}: {banned}", path.display());
+        }
+        assert!(path.extension().is_some_and(|extension| extension == "html"), "escaping goes by the name: {}", path.display());
+        seen += 1;
+    }
+    assert!(seen > 5, "the scan found too little: {seen}");
+}
