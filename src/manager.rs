@@ -156,10 +156,10 @@ impl Manager {
     }
 
     /// The database's time: as this node knows it from its polls, else as PostgreSQL says.
-    pub async fn now(&self) -> Result<DateTime<Utc>> {
+    pub async fn time(&self) -> Result<DateTime<Utc>> {
         match self.cache.now(clock::read()) {
             Some(now) => Ok(instant(now)),
-            None => self.store.now().await,
+            None => self.store.time().await,
         }
     }
 

@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// The database's time.
-    pub async fn now(&self) -> Result<DateTime<Utc>> {
+    pub async fn time(&self) -> Result<DateTime<Utc>> {
         Ok(sqlx::query_scalar!(r#"/* now */ select tenure.now() as "now!""#).fetch_one(&self.pool).await?)
     }
 

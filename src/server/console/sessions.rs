@@ -44,7 +44,7 @@ pub(super) async fn list(operator: Operator<Watchers>, State(app): AppState, fil
     match filter.judged() {
         Ok(judged) => {
             let page = app.manager.store().list(&judged).await?;
-            let now = app.manager.now().await?;
+            let now = app.manager.time().await?;
             lines = page.items.into_iter().map(|session| Line::of(session, now, operator.session())).collect();
             next = page.next.map(|after| filter.query(&after));
         }
@@ -101,7 +101,7 @@ fn named(form: &Form) -> Result<Vec<Uuid>, Problem> {
 }
 
 async fn ask(operator: &Operator<Admins>, app: &App, ids: &[Uuid]) -> Answer<Html<String>> {
-    let now = app.manager.now().await?;
+    let now = app.manager.time().await?;
     let mut lines = Vec::new();
     for id in ids {
         let session = app.manager.session(*id, operator.actor()).await?;

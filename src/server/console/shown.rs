@@ -9,9 +9,9 @@ pub(super) fn instant(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// A span by its two largest units, rounded down; nothing is negative.
-pub(super) fn span(span: TimeDelta) -> String {
-    let seconds = span.num_seconds().max(0);
+/// A span of seconds by its two largest units, rounded down; nothing is negative.
+pub(super) fn span(seconds: i64) -> String {
+    let seconds = seconds.max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -100,9 +100,9 @@ impl Line {
             agent,
             active: session.active,
             created: instant(session.created_at),
-            idle: span(now - last),
+            idle: span(seconds(now - last)),
             way,
-            left: session.expires_at.map(|at| span(at - now)),
+            left: session.expires_at.map(|at| span(seconds(at - now))),
             binds,
         }
     }
@@ -131,7 +131,7 @@ mod tests {
             (86_399, "23 h 59 min"),
             (1_296_000, "15 d 00 h"),
         ] {
-            assert_eq!(span(TimeDelta::seconds(seconds)), shown);
+            assert_eq!(span(seconds), shown);
         }
     }
 }
