@@ -27,7 +27,7 @@ fn the_readmes_two_commands_are_what_ci_runs() {
 }
 
 /// The pages for people.
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "docs/ARCHITECTURE.md",
     "docs/GUARANTEES.md",
@@ -38,6 +38,7 @@ const DOCUMENTS: [&str; 12] = [
     "docs/FAULTS.md",
     "docs/FORWARD-AUTH.md",
     "docs/BROWSER.md",
+    "docs/CONSOLE.md",
     "docs/PROBLEMS.md",
     "docs/REPORTING.md",
 ];
