@@ -9,7 +9,7 @@ BENCH_LINES   ?=
 # Rules of the cache protocol whose absence a minute of faults shows.
 CHAOS_RULES   ?= lease-checked rows-applied first-poll-empties taint
 
-.PHONY: help demo test test-long test-api test-import test-browser openapi check bench bench-peers chaos prepare db postgres nginx lint docs
+.PHONY: help demo test test-long test-api test-import test-browser screenshots openapi check bench bench-peers chaos prepare db postgres nginx lint docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,9 +29,14 @@ test: postgres nginx ## Every test, long ones at a tenth of their size
 test-long: postgres nginx ## Every test at full size; takes long
 	TENURE_TEST_LONG=1 $(CARGO) test --locked --release --no-fail-fast -- --nocapture --test-threads=1
 
-test-browser: postgres ## The script for pages in a real Chromium
+test-browser: postgres ## The script for pages, and the console, in a real Chromium
 	@scripts/install-chromium.sh
+	@scripts/install-axe.sh
 	$(CARGO) test --locked --test it -- --ignored chromium::
+
+screenshots: postgres ## Take the pictures of the console in docs/images anew
+	@scripts/install-chromium.sh
+	$(CARGO) test --locked --test it -- --ignored pictures::
 
 test-api: postgres ## A stock OAuth client, and thousands of requests made from the API's own description
 	scripts/test-api.sh

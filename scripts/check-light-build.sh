@@ -9,3 +9,5 @@ for crate in axum hyper clap indicatif reqwest utoipa askama maud; do
     fi
 done
 cargo check --locked --no-default-features
+# The server without the console is a server without pages, and nothing else.
+cargo check --locked --no-default-features --features server,cli

@@ -9,9 +9,12 @@ mod form;
 mod live;
 mod operator;
 mod page;
+mod properties;
+mod session;
 mod sessions;
 mod shown;
 mod sign_in;
+mod users;
 
 use std::sync::LazyLock;
 
@@ -56,7 +59,12 @@ pub(super) fn routes() -> Router<App> {
         .route("/console/sign-in", get(sign_in::show).post(sign_in::enter))
         .route("/console/sign-out", post(sign_in::leave))
         .route("/console/sessions", get(sessions::list))
+        .route("/console/sessions/{id}", get(session::show))
         .route("/console/sessions/terminate", post(sessions::terminate))
+        .route("/console/users", get(users::list))
+        .route("/console/user", get(users::show).post(users::change))
+        .route("/console/properties", get(properties::list))
+        .route("/console/property", get(properties::show).post(properties::change))
         .route("/console/live", get(live::events))
         .route("/console/console.css", get(async |headers: HeaderMap| STYLE.answer(&headers)))
         .route("/console/console.js", get(async |headers: HeaderMap| SCRIPT.answer(&headers)))

@@ -233,7 +233,7 @@ async fn rule_x3_a_page_says_once_when_maintenance_ends_the_session() {
 }
 
 /// The console of a node, with somebody signed in by password.
-async fn console(api: &Api, browser: &Browser) {
+pub async fn console(api: &Api, browser: &Browser) {
     let password = json!({"password": "correct horse battery"});
     api.put("/v1/users/abel.tuter", &json!({"roles": ["admin"]})).await;
     api.put("/v1/users/abel.tuter/password", &password).await.expect(200);
@@ -252,19 +252,6 @@ async fn rule_c1_the_console_shows_sessions_come_and_go_by_itself() {
     let other = api.another("node-2").await;
     let browser = Browser::start().await;
     console(&api, &browser).await;
-    if let Some(folder) = std::env::var_os("SHOT") {
-        for n in 0..6 {
-            api.db.user(&format!("user.{n}")).await;
-            let agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36";
-            api.create(&json!({"kind": "user", "user": format!("user.{n}"), "client_address": "203.0.113.7", "user_agent": agent, "remember_me": n == 2})).await;
-            api.db.advance(TimeDelta::minutes(4)).await;
-        }
-        browser.open(&format!("{}/console/sessions", api.node.url)).await;
-        sleep(Duration::from_secs(3)).await;
-        std::fs::write(std::path::Path::new(&folder).join("sessions.png"), browser.picture(1280, 800).await).unwrap();
-        std::fs::write(std::path::Path::new(&folder).join("sessions-phone.png"), browser.picture(390, 844).await).unwrap();
-        return;
-    }
     let lines = |count: usize| format!("document.querySelectorAll('#lines tr').length === {count}");
     browser.until(&lines(1), SOON).await;
     // The style of the page is applied, and nothing of it was stopped by its own policy.
@@ -318,4 +305,60 @@ async fn rule_u5_who_is_terminated_is_at_the_sign_in_page_with_the_reason() {
     until_address(&browser, &format!("{}/console/sign-in?reason=terminated", api.node.url)).await;
     let said = browser.value("document.querySelector('[role=status]').textContent").await;
     assert_eq!(said, "An administrator terminated this session. You are not locked out.");
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_x1_the_page_of_a_session_shows_its_end_by_itself() {
+    let api = Api::start().await;
+    let browser = Browser::start().await;
+    console(&api, &browser).await;
+    let (session, _) = api.create(&json!({"kind": "guest"})).await;
+    let id = session["id"].as_str().unwrap();
+    browser.open(&format!("{}/console/sessions/{id}", api.node.url)).await;
+    // The bar of the limit that binds is drawn in the accent, by the style and not by itself.
+    let filled = "getComputedStyle(document.querySelector('rect.binds')).fill !== getComputedStyle(document.body).color";
+    browser.until(filled, SOON).await;
+    api.delete(&format!("/v1/sessions/{id}")).await.expect(200);
+    browser.until("document.getElementById('explanation').textContent.includes('Terminated, by tests')", SOON).await;
+    browser.until("document.querySelectorAll('#events li').length === 2", SOON).await;
+}
+
+/// What axe-core finds wrong with the page that shows.
+async fn faults_of(browser: &Browser) -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/axe/node_modules/axe-core/axe.min.js");
+    browser.run(&std::fs::read_to_string(folder).expect("run scripts/install-axe.sh, or make test-browser")).await;
+    let rules = "{ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }";
+    let found = "violations.map(found => `${found.id}: ${found.nodes.map(node => node.html).join(' ')}`)";
+    let found = browser.value(&format!("axe.run(document, {rules}).then(({{ violations }}) => {found})")).await;
+    serde_json::from_value(found).unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn every_page_of_the_console_is_accessible_in_both_themes() {
+    let api = Api::start().await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}/console/sign-in?reason=terminated", api.node.url)).await;
+    assert_eq!(faults_of(&browser).await, [""; 0]);
+    console(&api, &browser).await;
+    api.db.user("bow.ruggeri").await;
+    let (session, _) = api.create(&json!({"kind": "user", "user": "bow.ruggeri", "user_agent": "curl/8"})).await;
+    let session = format!("/console/sessions/{}", session["id"].as_str().unwrap());
+    for path in [
+        "/console/sessions",
+        "/console/sessions?address=nonsense",
+        &session,
+        "/console/users",
+        "/console/user?name=bow.ruggeri",
+        "/console/properties",
+        "/console/property?name=glide.ui.session_timeout",
+        "/console/nothing",
+    ] {
+        for dark in [false, true] {
+            browser.prefer_dark(dark).await;
+            browser.open(&format!("{}{path}", api.node.url)).await;
+            assert_eq!(faults_of(&browser).await, [""; 0], "{path}, dark: {dark}");
+        }
+    }
 }

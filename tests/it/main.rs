@@ -22,6 +22,7 @@ mod limits_agree;
 mod marks;
 mod migrations;
 mod nginx;
+mod pictures;
 mod plans;
 mod races;
 mod reporting;

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::request::Parts;
 use uuid::Uuid;
 
-use super::super::auth::{Admins, Callers, Lasting, Watchers};
+use super::super::auth::{Admins, Callers, Lasting, Readers, Watchers};
 use super::super::problem::Problem;
 use super::super::same_origin::{CLIENT, single};
 use super::super::{App, cookie};
@@ -57,6 +57,11 @@ impl<C> Operator<C> {
     /// Whether they may end sessions and change properties and users.
     pub(super) fn may_change(&self) -> bool {
         self.may::<Admins>()
+    }
+
+    /// Whether they may see properties, client applications and nodes.
+    pub(super) fn may_read(&self) -> bool {
+        self.may::<Readers>()
     }
 
     /// Whether they may see users, sessions and events.

@@ -18,13 +18,21 @@ pub(super) struct Frame {
     pub(super) place: &'static str,
     /// Sees users, sessions and events.
     pub(super) watches: bool,
+    /// Sees properties, client applications and nodes.
+    pub(super) reads: bool,
     /// Ends sessions, changes properties and users.
     pub(super) changes: bool,
 }
 
 impl Frame {
     pub(super) fn of<C>(operator: &Operator<C>, place: &'static str) -> Self {
-        Self { user: operator.name().to_owned(), place, watches: operator.may_watch(), changes: operator.may_change() }
+        Self {
+            user: operator.name().to_owned(),
+            place,
+            watches: operator.may_watch(),
+            reads: operator.may_read(),
+            changes: operator.may_change(),
+        }
     }
 }
 

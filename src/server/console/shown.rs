@@ -21,6 +21,21 @@ pub(super) fn span(seconds: i64) -> String {
     }
 }
 
+/// A word of the API as people write it.
+pub(super) fn words(word: &str) -> String {
+    match word {
+        "max_life" => "maximum life".to_owned(),
+        "remember_me" => "Remember Me".to_owned(),
+        word => word.replace('_', " "),
+    }
+}
+
+/// With a capital, for a heading.
+pub(super) fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
 /// Why somebody is at the sign-in page again, in a sentence for them.
 pub(super) fn ended_because(reason: EndReason) -> &'static str {
     match reason {

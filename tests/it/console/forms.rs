@@ -86,8 +86,10 @@ async fn input_028_a_form_of_another_site_does_nothing() {
     user(&api, "abel.tuter", &["admin"]).await;
     let console = Console::of(&api, "bow.ruggeri", &["admin"]).await;
     let victim = Console::of(&api, "don.goodliffe", &[]).await.session;
-    let forms: [(&str, Vec<(&str, &str)>); 3] = [
+    let forms: [(&str, Vec<(&str, &str)>); 5] = [
         ("/console/sessions/terminate", vec![("id", &victim), ("sure", "yes")]),
+        ("/console/user", vec![("name", "don.goodliffe"), ("act", "lock_out"), ("sure", "yes")]),
+        ("/console/property", vec![("name", "glide.ui.session_timeout"), ("value", "1")]),
         ("/console/sign-out", vec![]),
         ("/console/sign-in", vec![("user", "abel.tuter"), ("password", PASSWORD)]),
     ];
@@ -107,8 +109,9 @@ async fn input_028_a_form_of_another_site_does_nothing() {
             assert!(answer.header("set-cookie").is_none());
         }
         // Nor does opening an address.
-        assert!([404, 405].contains(&console.get(path).await.status) || *path == "/console/sign-in", "{path}");
+        assert!([400, 405].contains(&console.get(path).await.status) || *path == "/console/sign-in", "{path}");
     }
+    assert_eq!(api.get("/v1/properties/glide.ui.session_timeout").await.expect(200)["value"], "30");
     assert_eq!(live(&api, "don.goodliffe").await.len(), 1);
     assert_eq!(live(&api, "bow.ruggeri").await.len(), 1);
     assert_eq!(live(&api, "abel.tuter").await.len(), 0);
@@ -173,6 +176,118 @@ async fn rule_u5_terminating_asks_first_then_shows_the_receipt_and_locks_nobody_
     let done = console.post("/console/sessions/terminate", &[("id", &own), ("sure", "yes")]).await;
     assert!(page(&done, 200).contains("Your own session was among them"));
     sent_to(&console.get("/console/sessions").await, "/console/sign-in?reason=terminated&next=/console/sessions");
+}
+
+#[tokio::test]
+async fn rule_u1_locking_out_says_what_will_end_then_ends_it_everywhere() {
+    let api = Api::start().await;
+    let other = api.another("node-2").await;
+    let console = Console::of(&api, "abel.tuter", &["user_admin"]).await;
+    api.db.user("bow.ruggeri").await;
+    let body = json!({"kind": "user", "user": "bow.ruggeri"});
+    let (_, token) = api.create(&body).await;
+    send(api.to(&other, Method::POST, "/v1/sessions").json(&body)).await.expect(201);
+    let lock_out = [("name", "bow.ruggeri"), ("act", "lock_out")];
+
+    let asked = console.post("/console/user", &lock_out).await;
+    assert!(page(&asked, 200).contains("2 sessions on 2 nodes will end."), "{}", asked.text);
+    assert_eq!(live(&api, "bow.ruggeri").await.len(), 2, "asking ends nothing");
+    let done = console.post("/console/user", &[&lock_out[..], &[("sure", "yes")]].concat()).await;
+    for part in ["2 sessions ended.", "node-1", "node-2", "acknowledged"] {
+        assert!(page(&done, 200).contains(part), "{part}: {}", done.text);
+    }
+    api.check(&token).await.refused(401, "session_ended");
+    assert_eq!(api.get("/v1/users/bow.ruggeri").await.expect(200)["locked_out"], true);
+    let shown = console.get("/console/user?name=Bow.Ruggeri").await;
+    assert!(page(&shown, 200).contains(">locked out<") && shown.text.contains("Unlock") && shown.text.contains("abel.tuter"));
+    let listed = console.get("/console/users?active=&locked_out=true").await;
+    assert!(page(&listed, 200).contains("bow.ruggeri") && !listed.text.contains(">abel.tuter</a>"));
+
+    // Unlocking ends nothing and asks nothing; it brings no session back.
+    sent_to(
+        &console.post("/console/user", &[("name", "bow.ruggeri"), ("act", "unlock")]).await,
+        "/console/user?name=bow.ruggeri",
+    );
+    assert_eq!(api.get("/v1/users/bow.ruggeri").await.expect(200)["locked_out"], false);
+    assert_eq!(live(&api, "bow.ruggeri").await.len(), 0);
+
+    // U6: no more than the lock, and nothing at all for a reporter. 51: nobody locks themselves out.
+    for act in ["deactivate", "activate"] {
+        page(&console.post("/console/user", &[("name", "bow.ruggeri"), ("act", act), ("sure", "yes")]).await, 403);
+    }
+    page(&console.post("/console/user", &[("name", "Abel.Tuter"), ("act", "lock_out"), ("sure", "yes")]).await, 409);
+    page(&console.post("/console/user", &[("name", "bow.ruggeri"), ("act", "nonsense")]).await, 400);
+    page(&console.post("/console/user", &[("name", "nobody"), ("act", "unlock")]).await, 404);
+    let reporter = Console::of(&api, "don.goodliffe", &["reporter"]).await;
+    page(&reporter.post("/console/user", &lock_out).await, 403);
+    page(&console.get("/console/sessions").await, 200);
+    assert_eq!(api.get("/v1/users/bow.ruggeri").await.expect(200)["locked_out"], false);
+}
+
+#[tokio::test]
+async fn rule_u2_and_u3_making_inactive_says_what_follows_from_the_properties() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    api.db.user("bow.ruggeri").await;
+    api.create(&json!({"kind": "user", "user": "bow.ruggeri"})).await;
+    let deactivate = [("name", "bow.ruggeri"), ("act", "deactivate")];
+    let (locks, refuses) = ("tenure.lock_out_inactive_users", "glide.authenticate.only.allow.active.user.login");
+    for (lock, refuse, said) in [
+        ("true", "true", "The user will be locked out too"),
+        ("false", "true", "1 session on 1 node will end."),
+        ("false", "false", "Sessions will go on"),
+    ] {
+        for (name, value) in [(locks, lock), (refuses, refuse)] {
+            api.put(&format!("/v1/properties/{name}"), &json!({ "value": value })).await.expect(200);
+        }
+        let asked = console.post("/console/user", &deactivate).await;
+        assert!(page(&asked, 200).contains(said), "{lock} {refuse}: {}", asked.text);
+    }
+    let done = console.post("/console/user", &[&deactivate[..], &[("sure", "yes")]].concat()).await;
+    assert!(page(&done, 200).contains("No session ended."), "{}", done.text);
+    assert_eq!(live(&api, "bow.ruggeri").await.len(), 1);
+    let user = api.get("/v1/users/bow.ruggeri").await.expect(200);
+    assert_eq!((&user["active"], &user["locked_out"]), (&json!(false), &json!(false)));
+    sent_to(
+        &console.post("/console/user", &[("name", "bow.ruggeri"), ("act", "activate")]).await,
+        "/console/user?name=bow.ruggeri",
+    );
+    assert_eq!(api.get("/v1/users/bow.ruggeri").await.expect(200)["active"], true);
+}
+
+#[tokio::test]
+async fn rule_p3_a_property_is_set_and_what_the_rules_refuse_is_said_where_it_was_typed() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    let (name, life) = ("glide.ui.session_timeout", "glide.ui.active.session.life_span");
+    let value = async |name: &str| api.get(&format!("/v1/properties/{name}")).await.expect(200)["value"].clone();
+    let set = async |name: &str, value: &str| {
+        console.post("/console/property", &[("name", name), ("value", value), ("act", "set")]).await
+    };
+    let done = set(name, "45").await;
+    assert!(page(&done, 200).contains("It is 45 minutes now") && done.text.contains("node-1"), "{}", done.text);
+    assert_eq!(value(name).await, "45");
+    let shown = console.get("/console/properties").await;
+    assert!(page(&shown, 200).contains("<strong>45</strong> minutes") && shown.text.contains("set here"));
+
+    // Refused, with what was typed still there; nothing changed. Where the rules leave it open, force does it.
+    for wrong in ["0", "forty", "-1", "99999", ""] {
+        let refused = set(name, wrong).await;
+        assert!(page(&refused, 422).contains("role=\"alert\"") && refused.text.contains(&format!("value=\"{wrong}\"")));
+    }
+    let refused = set(life, "10").await;
+    assert!(page(&refused, 422).contains(name), "it names the other property: {}", refused.text);
+    assert_eq!((value(name).await, value(life).await), (json!("45"), json!("0")));
+    let forced = [("name", life), ("value", "10"), ("act", "set"), ("force", "yes")];
+    page(&console.post("/console/property", &forced).await, 200);
+    assert_eq!(value(life).await, "10");
+
+    page(&console.post("/console/property", &[("name", name), ("act", "unset")]).await, 200);
+    assert_eq!(value(name).await, "30");
+    page(&set("nonsense", "1").await, 404);
+    let reporter = Console::of(&api, "don.goodliffe", &["reporter"]).await;
+    page(&reporter.post("/console/property", &[("name", name), ("value", "20"), ("act", "set")]).await, 403);
+    assert_eq!(value(name).await, "30");
 }
 
 #[tokio::test]

@@ -11,11 +11,18 @@ use super::{Console, guarded, page, sent_to};
 use crate::support::{Api, send};
 
 /// Pages, and the roles that see them.
-const PAGES: [(&str, &[&str]); 1] = [("/console/sessions", &["admin", "user_admin", "reporter"])];
+const PAGES: [(&str, &[&str]); 5] = [
+    ("/console/sessions", &["admin", "user_admin", "reporter"]),
+    ("/console/users", &["admin", "user_admin", "reporter"]),
+    ("/console/user?name=bow.ruggeri", &["admin", "user_admin", "reporter"]),
+    ("/console/properties", &["admin", "reporter"]),
+    ("/console/property?name=glide.ui.session_timeout", &["admin", "reporter"]),
+];
 
 #[tokio::test]
 async fn rule_u6_a_page_is_shown_to_the_roles_it_is_for() {
     let api = Api::start().await;
+    api.db.user("bow.ruggeri").await;
     for role in ["admin", "user_admin", "reporter", "app", "nonsense", ""] {
         let roles = if role.is_empty() { vec![] } else { vec![role] };
         let console = Console::of(&api, &format!("u.{role}x"), &roles).await;
@@ -83,9 +90,17 @@ async fn rule_c1_every_session_of_every_node_is_listed_with_what_is_left() {
 
     let shown = console.get("/console/sessions").await;
     let shown = page(&shown, 200);
-    for part in
-        [&*format!("id=\"s-{id}\""), "bow.ruggeri", "node-2", "203.0.113.7", "curl/8", ">guest<", "3 sessions", ">you<", "<meter"]
-    {
+    for part in [
+        &*format!("id=\"s-{id}\""),
+        "bow.ruggeri",
+        "node-2",
+        "203.0.113.7",
+        "curl/8",
+        ">guest</a>",
+        "3 sessions",
+        ">you<",
+        "<meter",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     // A reporter reads; buttons that would be refused are not there.
@@ -128,6 +143,39 @@ async fn a_list_goes_on_where_a_page_ends() {
 }
 
 #[tokio::test]
+async fn rule_x1_the_page_of_a_session_shows_every_limit_and_which_one_binds() {
+    let api = Api::start().await;
+    api.put("/v1/properties/glide.ui.active.session.life_span", &json!({"value": "60"})).await.expect(200);
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    api.db.user("bow.ruggeri").await;
+    let (session, _) = api.create(&json!({"kind": "user", "user": "bow.ruggeri", "client_address": "203.0.113.7"})).await;
+    let path = format!("/console/sessions/{}", session["id"].as_str().unwrap());
+    let shown = |at: &serde_json::Value| at.as_str().unwrap()[..19].replace('T', " ");
+
+    // Each limit of explain, with the property it comes from and the instant, as words and as a bar.
+    let explained = api.get(&format!("/v1/sessions/{}/explain", session["id"].as_str().unwrap())).await.expect(200);
+    let answer = console.get(&path).await;
+    let text = page(&answer, 200);
+    assert!(text.contains("User session of user bow.ruggeri") && text.contains("203.0.113.7"), "{text}");
+    for candidate in explained["candidates"].as_array().unwrap() {
+        assert!(text.contains(candidate["name"].as_str().unwrap()) && text.contains(candidate["why"].as_str().unwrap()));
+        assert!(candidate["deadline_at"].is_null() || text.contains(&shown(&candidate["deadline_at"])), "{candidate}");
+    }
+    assert_eq!((text.matches("<rect ").count(), text.matches(">binds<").count()), (2, 1), "idle and maximum life: {text}");
+    assert!(text.contains(">now</text>") && text.contains("session created"), "{text}");
+
+    // For one that is over: how.
+    api.delete(&format!("/v1/sessions/{}", session["id"].as_str().unwrap())).await.expect(200);
+    let answer = console.get(&path).await;
+    let text = page(&answer, 200);
+    assert!(text.contains("Terminated, by tests on node-1, at ") && text.contains("session ended"), "{text}");
+    assert!(!text.contains(">binds<") && !text.contains("Terminate…"), "{text}");
+    for unknown in ["nonsense", "00000000-0000-7000-8000-000000000000"] {
+        page(&console.get(&format!("/console/sessions/{unknown}")).await, 404);
+    }
+}
+
+#[tokio::test]
 async fn what_a_page_asks_by_itself_keeps_nobody_signed_in() {
     let api = Api::start().await;
     let console = Console::of(&api, "abel.tuter", &["admin"]).await;
@@ -156,6 +204,10 @@ async fn what_others_write_stays_text() {
     for answer in [
         console.get("/console/sessions").await,
         console.get(&filter).await,
+        console.get(&format!("/console/sessions/{id}")).await,
+        console.get("/console/users").await,
+        console.get(&format!("/console/user?name={}", super::escaped(hostile))).await,
+        console.post("/console/user", &[("name", hostile), ("act", "lock_out")]).await,
         console.post("/console/sessions/terminate", &[("only", &id)]).await,
         console.post("/console/sign-in", &[("user", hostile), ("password", "wrong")]).await,
     ] {

@@ -93,6 +93,14 @@ impl Browser {
         STANDARD.decode(picture.as_str().unwrap()).unwrap()
     }
 
+    /// Says whether the system prefers dark pages.
+    pub async fn prefer_dark(&self, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        let command = json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}});
+        self.call(Method::POST, "/goog/cdp/execute", Some(command)).await;
+    }
+
     /// Presses a key on what has the focus.
     pub async fn press(&self, key: char) {
         self.keys(&json!([{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}])).await;

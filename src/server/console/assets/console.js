@@ -16,7 +16,7 @@
   }
 
   const pause = document.getElementById('pause');
-  if (!pause || !document.querySelector('[data-live]')) return;
+  if (!pause) return;
 
   // The one place where text becomes markup: a page of this console, asked for by this script.
   const policy = window.trustedTypes?.createPolicy('tenure', { createHTML: (html) => html });
@@ -24,6 +24,8 @@
 
   const EVERY = 5000; // idle times grow without any event
   const GATHER = 300; // what happens together is shown together
+  const LATE = 'The node does not answer. What is shown is from before, and is asked for again.';
+  let warning;
   let stream;
   let timer;
   let due = Infinity;
@@ -59,6 +61,18 @@
     }
   };
 
+  // What is shown may be old only if it says so.
+  const warn = (text) => {
+    if (text && !warning) {
+      warning = Object.assign(document.createElement('p'), { className: 'note bad' });
+      warning.setAttribute('role', 'status');
+      document.querySelector('main').prepend(warning);
+    }
+    if (text) warning.textContent = text;
+    else warning?.remove();
+    if (!text) warning = null;
+  };
+
   const update = async () => {
     due = Infinity;
     if (asking || paused || document.hidden) return;
@@ -67,7 +81,10 @@
     try {
       const answer = await fetch(location.href, { headers: { 'X-Tenure-Client': '1' } });
       if (answer.status === 401) window.Tenure?.ask();
-      if (answer.ok && !paused) {
+      if (answer.status === 403) location.reload();
+      if (!answer.ok) warn(LATE);
+      else if (!paused) {
+        warn();
         const page = parse(await answer.text());
         for (const part of document.querySelectorAll('[data-live]')) {
           const fresh = page.getElementById(part.id);
@@ -77,7 +94,9 @@
         }
         if (all) count();
       }
-    } catch { /* the node is away: what is shown stays, and is asked for again */ }
+    } catch {
+      warn(LATE);
+    }
     asking = false;
     soon(missed ? GATHER : EVERY);
     missed = false;
