@@ -6,6 +6,7 @@ mod events;
 mod foreign;
 mod keys;
 mod oauth;
+mod overview;
 mod passwords;
 mod sessions;
 mod users;
@@ -84,6 +85,7 @@ pub struct Manager {
     hashing: Arc<Semaphore>,
     /// Previews that scan at once: two, so that they leave connections to checks.
     rehearsing: Semaphore,
+    overview: overview::Read,
     node: Option<Arc<Node>>,
     tail: Option<Tail>,
     flusher: Option<Arc<Flusher>>,
@@ -134,6 +136,7 @@ impl Manager {
             none_imported: foreign::NoneImported::default(),
             hashing: Arc::new(Semaphore::new(passwords::at_once())),
             rehearsing: Semaphore::new(2),
+            overview: overview::Read::default(),
             store,
             cache: Arc::new(cache),
             transactions: Arc::default(),

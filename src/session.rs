@@ -9,6 +9,7 @@ mod password;
 mod token;
 mod verdict;
 mod view;
+mod window;
 
 pub use explain::{Candidate, Explanation, Origin, Origins, Recorded};
 pub use facts::{Ending, Loaded, Session};
@@ -21,3 +22,4 @@ pub(crate) use token::hex;
 pub use token::{ApiKey, ClientSecret, ForeignToken, Presented, SessionToken, TokenForm, TokenHash, TokenParts};
 pub use verdict::{Accepted, Action, Over};
 pub use view::{Place, SessionView};
+pub use window::Window;

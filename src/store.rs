@@ -24,6 +24,7 @@ mod list;
 mod migrate;
 mod nodes;
 mod oauth;
+mod overview;
 mod properties;
 mod rehearse;
 mod rows;
@@ -60,6 +61,7 @@ pub use migrate::{MigrateError, Migrated, SchemaStatus, migrate, migrate_within,
 pub use migrate::{create_database, drop_database};
 pub use nodes::{NodeRecord, Registration};
 pub use oauth::{Introspected, Redeemed, TokenGrant};
+pub use overview::{HOURS, Hours, Overview};
 pub use properties::Property;
 pub use rehearse::{Expect, ForecastExample, KindForecast, PlaceForecast, PropertyForecast, UserForecast};
 pub use rows::LiveRow;

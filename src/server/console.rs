@@ -4,10 +4,15 @@
 //! Pages are rendered here and work without a script, but for signing out by running out and for what appears by itself. A page
 //! changes nothing when it is opened; a form that does must come from a page of this very origin.
 
+mod audit;
+mod chart;
+mod entities;
 mod failure;
 mod form;
 mod live;
+mod nodes;
 mod operator;
+mod overview;
 mod page;
 mod properties;
 mod session;
@@ -56,6 +61,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/console", get(home))
         .route("/console/", get(home))
+        .route("/console/overview", get(overview::show))
         .route("/console/sign-in", get(sign_in::show).post(sign_in::enter))
         .route("/console/sign-out", post(sign_in::leave))
         .route("/console/sessions", get(sessions::list))
@@ -65,6 +71,9 @@ pub(super) fn routes() -> Router<App> {
         .route("/console/user", get(users::show).post(users::change))
         .route("/console/properties", get(properties::list))
         .route("/console/property", get(properties::show).post(properties::change))
+        .route("/console/entities", get(entities::list))
+        .route("/console/nodes", get(nodes::list))
+        .route("/console/audit", get(audit::list))
         .route("/console/live", get(live::events))
         .route("/console/console.css", get(async |headers: HeaderMap| STYLE.answer(&headers)))
         .route("/console/console.js", get(async |headers: HeaderMap| SCRIPT.answer(&headers)))
@@ -73,7 +82,7 @@ pub(super) fn routes() -> Router<App> {
 }
 
 async fn home() -> Redirect {
-    Redirect::to("/console/sessions")
+    Redirect::to("/console/overview")
 }
 
 async fn nothing() -> Failure {

@@ -232,7 +232,7 @@ async fn rule_x3_a_page_says_once_when_maintenance_ends_the_session() {
     until_address(&browser, &format!("{site}/login?reason=maintenance")).await;
 }
 
-/// The console of a node, with somebody signed in by password.
+/// The logged in users at the console of a node, for somebody signed in by password.
 pub async fn console(api: &Api, browser: &Browser) {
     let password = json!({"password": "correct horse battery"});
     api.put("/v1/users/abel.tuter", &json!({"roles": ["admin"]})).await;
@@ -241,7 +241,8 @@ pub async fn console(api: &Api, browser: &Browser) {
     browser.run("document.getElementById('user').value = 'abel.tuter'").await;
     browser.run("document.getElementById('password').value = 'correct horse battery'").await;
     browser.run("document.querySelector('form').requestSubmit()").await;
-    until_address(browser, &format!("{}/console/sessions", api.node.url)).await;
+    until_address(browser, &format!("{}/console/overview", api.node.url)).await;
+    browser.open(&format!("{}/console/sessions", api.node.url)).await;
     api.node.manager.flush().await.unwrap();
 }
 
@@ -346,6 +347,7 @@ async fn every_page_of_the_console_is_accessible_in_both_themes() {
     let (session, _) = api.create(&json!({"kind": "user", "user": "bow.ruggeri", "user_agent": "curl/8"})).await;
     let session = format!("/console/sessions/{}", session["id"].as_str().unwrap());
     for path in [
+        "/console/overview",
         "/console/sessions",
         "/console/sessions?address=nonsense",
         &session,
@@ -353,6 +355,9 @@ async fn every_page_of_the_console_is_accessible_in_both_themes() {
         "/console/user?name=bow.ruggeri",
         "/console/properties",
         "/console/property?name=glide.ui.session_timeout",
+        "/console/entities",
+        "/console/nodes",
+        "/console/audit",
         "/console/nothing",
     ] {
         for dark in [false, true] {

@@ -182,6 +182,7 @@ const SUMS: &[(&str, usize, &str)] = &[
         5,
         "when transactions, idempotency keys, sealed tokens and fenced nodes lapse, for clearing away; how long a sweeper is calm",
     ),
+    ("src/store/overview.rs", 1, "the hour in which the overview's day begins; it concerns no deadline"),
     ("src/maintenance/sweeper.rs", 0, "durations of its own sleep only"),
     ("src/cluster/node.rs", 0, "durations of its own beat only"),
 ];

@@ -11,11 +11,15 @@ use super::{Console, guarded, page, sent_to};
 use crate::support::{Api, send};
 
 /// Pages, and the roles that see them.
-const PAGES: [(&str, &[&str]); 5] = [
+const PAGES: [(&str, &[&str]); 9] = [
+    ("/console/overview", &["admin", "user_admin", "reporter"]),
     ("/console/sessions", &["admin", "user_admin", "reporter"]),
     ("/console/users", &["admin", "user_admin", "reporter"]),
     ("/console/user?name=bow.ruggeri", &["admin", "user_admin", "reporter"]),
     ("/console/properties", &["admin", "reporter"]),
+    ("/console/entities", &["admin", "reporter"]),
+    ("/console/nodes", &["admin", "reporter"]),
+    ("/console/audit", &["admin", "user_admin", "reporter"]),
     ("/console/property?name=glide.ui.session_timeout", &["admin", "reporter"]),
 ];
 
@@ -48,7 +52,7 @@ async fn rule_u6_a_page_is_shown_to_the_roles_it_is_for() {
 async fn rule_e1_who_is_not_signed_in_is_sent_to_the_sign_in_page_with_the_reason() {
     let api = Api::start().await;
     let stranger = Console::stranger(&api.node);
-    sent_to(&stranger.get("/console").await, "/console/sessions");
+    sent_to(&stranger.get("/console").await, "/console/overview");
     sent_to(
         &stranger.get("/console/sessions?user=a&kind=user").await,
         "/console/sign-in?next=/console/sessions%3Fuser%3Da%26kind%3Duser",

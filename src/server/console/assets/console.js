@@ -34,12 +34,26 @@
   let missed = false;
   let paused = false;
 
-  // What has the focus, and what is selected, stays.
+  // Makes what is shown like what is fresh, piece by piece: what has the focus, is selected or unfolded stays.
+  const morph = (shown, fresh) => {
+    if (shown.isEqualNode(fresh)) return;
+    if (shown.nodeName !== fresh.nodeName || shown.nodeType !== Node.ELEMENT_NODE) {
+      shown.replaceWith(fresh);
+      return;
+    }
+    for (const name of shown.getAttributeNames()) {
+      if (!fresh.hasAttribute(name) && name !== 'open') shown.removeAttribute(name);
+    }
+    for (const name of fresh.getAttributeNames()) shown.setAttribute(name, fresh.getAttribute(name));
+    const old = [...shown.childNodes];
+    const parts = [...fresh.childNodes];
+    parts.forEach((part, at) => (old[at] ? morph(old[at], part) : shown.append(part)));
+    old.slice(parts.length).forEach((part) => part.remove());
+  };
+
   const renew = (old, fresh) => {
     [...fresh.cells].forEach((cell, at) => {
-      const shown = old.cells[at];
-      if (shown.classList.contains('check') || shown.contains(document.activeElement)) return;
-      if (shown.innerHTML !== cell.innerHTML) shown.replaceChildren(...cell.childNodes);
+      if (!old.cells[at].classList.contains('check')) morph(old.cells[at], cell);
     });
   };
 
@@ -90,7 +104,7 @@
           const fresh = page.getElementById(part.id);
           if (!fresh) continue;
           if (part.rows) merge(part, fresh);
-          else if (part.innerHTML !== fresh.innerHTML) part.replaceChildren(...fresh.childNodes);
+          else morph(part, fresh);
         }
         if (all) count();
       }
