@@ -196,7 +196,7 @@ async fn limit(State(app): AppState, request: Request, next: Next) -> Response {
         return Problem::new(431, "headers_too_large", "The headers are larger than 16 KiB.", "Send less.").into();
     }
     let path = request.uri().path();
-    let changes = ["/v1/users/", "/v1/properties/", "/v1/sessions/terminate", "/console/user", "/console/property"];
+    let changes = ["/v1/users/", "/v1/properties/", "/v1/sessions/terminate", "/console/"];
     let change = !request.method().is_safe() && changes.iter().any(|place| path.starts_with(place));
     let time = if change { CHANGE_TIME } else { REQUEST_TIME };
     tokio::time::timeout(time, next.run(request)).await.unwrap_or_else(|_| {

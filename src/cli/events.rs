@@ -32,6 +32,7 @@ pub(super) async fn run(global: &Global, args: EventsArgs) -> Result<(), Failure
             kind: args.r#type,
             limit: input::limit(args.limit.as_deref())?,
             after: args.after.as_deref().map(input::cursor).transpose()?,
+            ..EventFilter::default()
         };
         let page = manager.store().events(&filter).await?;
         if global.json {

@@ -48,6 +48,12 @@ impl Manager {
         }
     }
 
+    /// Whether this is the password of a user; of one without a password none is, after the same work.
+    pub async fn is_password(&self, user: &str, password: Password) -> Result<bool> {
+        let hash = self.store.password_hash(user).await?;
+        self.hashing(move || password.matches(hash.as_deref())).await
+    }
+
     /// Gives a user another password. Sessions go on: whoever wants them ended ends them.
     pub async fn set_password(&self, name: &str, password: Password, actor: Actor<'_>) -> Result<User> {
         // Before the work of hashing.

@@ -81,6 +81,19 @@ impl Manager {
         self.changed_user(name, false, ended).await
     }
 
+    /// Changes a user for somebody who works in pages; refused too when the user is the last administrator who has access, and
+    /// would be one no more (51).
+    pub async fn change_user_and_keep_an_admin(
+        &self,
+        name: &str,
+        patch: &UserPatch,
+        expect: &Expect,
+        actor: Actor<'_>,
+    ) -> Result<ChangedUser> {
+        let ended = self.store.patch_user_and_keep_an_admin(name, patch, expect, actor).await?.ok_or_else(unknown_user)?;
+        self.changed_user(name, false, ended).await
+    }
+
     async fn changed_user(&self, name: &str, created: bool, ended: i64) -> Result<ChangedUser> {
         let barrier = if created { None } else { Some(self.barrier().await) };
         let some = ended > 0;

@@ -9,6 +9,7 @@ mod chart;
 mod entities;
 mod failure;
 mod form;
+mod keys;
 mod live;
 mod nodes;
 mod operator;
@@ -19,6 +20,7 @@ mod session;
 mod sessions;
 mod shown;
 mod sign_in;
+mod sure;
 mod users;
 
 use std::sync::LazyLock;
@@ -67,13 +69,16 @@ pub(super) fn routes() -> Router<App> {
         .route("/console/sessions", get(sessions::list))
         .route("/console/sessions/{id}", get(session::show))
         .route("/console/sessions/terminate", post(sessions::terminate))
+        .route("/console/sessions/matching", post(sessions::terminate_matching))
         .route("/console/users", get(users::list))
         .route("/console/user", get(users::show).post(users::change))
+        .route("/console/user/roles", post(users::roles))
         .route("/console/properties", get(properties::list))
         .route("/console/property", get(properties::show).post(properties::change))
         .route("/console/entities", get(entities::list))
         .route("/console/nodes", get(nodes::list))
         .route("/console/audit", get(audit::list))
+        .route("/console/keys", get(keys::list).post(keys::change))
         .route("/console/live", get(live::events))
         .route("/console/console.css", get(async |headers: HeaderMap| STYLE.answer(&headers)))
         .route("/console/console.js", get(async |headers: HeaderMap| SCRIPT.answer(&headers)))

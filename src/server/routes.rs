@@ -10,7 +10,7 @@ mod entities;
 mod forward_auth;
 mod health;
 mod oauth;
-mod passwords;
+pub(super) mod passwords;
 mod properties;
 pub(super) mod sessions;
 pub(super) mod stream;

@@ -41,36 +41,74 @@ pub struct EventFilter {
     pub session_id: Option<Uuid>,
     /// Only this type.
     pub kind: Option<String>,
+    /// Only those that happened to this user or a session of theirs.
+    pub user: Option<String>,
+    /// Only what this actor did.
+    pub actor: Option<String>,
     /// At most so many, 1 to 500.
     pub limit: i64,
     /// Older than this event.
     pub after: Option<Uuid>,
 }
 
+/// Rows one page may look at for a filter that no index serves.
+const WALK: i64 = 10_000;
+
 impl Store {
-    /// Events, newest first.
+    /// Events, newest first. By user or actor it looks at 10,000 of them, and then the page comes back short with a cursor.
     pub async fn events(&self, filter: &EventFilter) -> Result<Page<Event>> {
+        let narrowed = filter.user.is_some() || filter.actor.is_some();
         let mut events = sqlx::query_as!(
             Event,
             r#"/* event_list */
             select e.id, e.at, e.type as "kind", e.session_id, e.user_name as "user", e.actor, e.reason, e.node, e.details
-              from tenure.session_events e
-             where ($1::uuid is null or e.session_id = $1)
-               and ($2::text is null or e.type = $2)
-               and e.id < coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+              from (select w.* from tenure.session_events w
+                     where ($1::uuid is null or w.session_id = $1)
+                       and ($2::text is null or w.type = $2)
+                       and w.id < coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                     order by w.id desc
+                     limit $7) e
+             where ($5::text is null or lower(e.user_name collate "und-x-icu") = lower($5 collate "und-x-icu"))
+               and ($6::text is null or e.actor = $6)
              order by e.id desc
              limit $4::bigint + 1"#,
             filter.session_id,
             filter.kind,
             filter.after,
-            filter.limit
+            filter.limit,
+            filter.user,
+            filter.actor,
+            if narrowed { WALK } else { filter.limit + 1 }
         )
         .fetch_all(&self.pool)
         .await?;
         let limit = usize::try_from(filter.limit).unwrap_or(1);
         let more = events.len() > limit;
         events.truncate(limit);
-        let next = more.then(|| events.last().map(|event| event.id)).flatten();
+        let next = match (more, narrowed) {
+            (true, _) => events.last().map(|event| event.id),
+            (false, false) => None,
+            (false, true) => self.event_walk_end(filter).await?,
+        };
         Ok(Page { items: events, next: next.map(|id| id.to_string()) })
+    }
+
+    /// Where a walk over events stopped; `None` when it saw all there are.
+    async fn event_walk_end(&self, filter: &EventFilter) -> Result<Option<Uuid>> {
+        Ok(sqlx::query_scalar!(
+            r#"/* event_walk_end */
+            select w.id
+              from tenure.session_events w
+             where ($1::uuid is null or w.session_id = $1)
+               and ($2::text is null or w.type = $2)
+               and w.id < coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+             order by w.id desc offset $4 limit 1"#,
+            filter.session_id,
+            filter.kind,
+            filter.after,
+            WALK - 1
+        )
+        .fetch_optional(&self.pool)
+        .await?)
     }
 }

@@ -114,6 +114,23 @@ impl Store {
             .await?)
     }
 
+    /// How many changes of the log each node has yet to apply, by its name; counted to 1,000. One that beats has some for
+    /// milliseconds at most.
+    pub async fn nodes_behind(&self) -> Result<Vec<(String, i64)>> {
+        Ok(sqlx::query!(
+            r#"/* node_behind */
+            select n.name, (select count(*) from (select from tenure.invalidations i
+                                                   where not pg_visible_in_snapshot(i.xid, n.applied) limit 1000) l) as "changes!"
+              from tenure.nodes n
+             order by n.name, n.id"#
+        )
+        .fetch_all(&self.pool)
+        .await?
+        .into_iter()
+        .map(|row| (row.name, row.changes))
+        .collect())
+    }
+
     /// Every node.
     pub async fn nodes(&self) -> Result<Vec<NodeRecord>> {
         Ok(sqlx::query_as!(

@@ -95,6 +95,34 @@ impl Store {
         Ok(Page { items, next })
     }
 
+    /// Users whose name, or name to show, has this part, regardless of case: the first `limit` by name. It looks at every user.
+    pub async fn users_named(
+        &self,
+        part: &str,
+        active: Option<bool>,
+        locked_out: Option<bool>,
+        limit: i64,
+    ) -> Result<Page<User>> {
+        let items = sqlx::query_as!(
+            User,
+            r#"/* user_search */
+            select name, display_name, active, locked_out, roles, homepage_refresh_minutes
+              from tenure.users
+             where strpos(lower(concat_ws(' ', name, display_name) collate "und-x-icu"), lower($1 collate "und-x-icu")) > 0
+               and ($2::boolean is null or active = $2)
+               and ($3::boolean is null or locked_out = $3)
+             order by name
+             limit $4"#,
+            part,
+            active,
+            locked_out,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(Page { items, next: None })
+    }
+
     /// Creates or replaces a user; `true` when created. Returns how many sessions ended with it.
     ///
     /// A replaced user is locked out as asked, not as `excluded` says: there the row trigger has already judged the user as
@@ -141,11 +169,36 @@ impl Store {
     /// Changes a user; `expect` refuses what was previewed otherwise. Returns how many sessions ended with it; `None` when there is
     /// no such user.
     pub async fn patch_user(&self, name: &str, patch: &UserPatch, expect: &Expect, actor: Actor<'_>) -> Result<Option<i64>> {
-        retrying(|| self.try_patch_user(name, patch, expect, actor)).await
+        retrying(|| self.try_patch_user(name, patch, expect, false, actor)).await
     }
 
-    async fn try_patch_user(&self, name: &str, patch: &UserPatch, expect: &Expect, actor: Actor<'_>) -> Result<Option<i64>> {
+    /// The same, refused also when it would leave no administrator with access where there was one.
+    pub async fn patch_user_and_keep_an_admin(
+        &self,
+        name: &str,
+        patch: &UserPatch,
+        expect: &Expect,
+        actor: Actor<'_>,
+    ) -> Result<Option<i64>> {
+        retrying(|| self.try_patch_user(name, patch, expect, true, actor)).await
+    }
+
+    async fn try_patch_user(
+        &self,
+        name: &str,
+        patch: &UserPatch,
+        expect: &Expect,
+        keep_an_admin: bool,
+        actor: Actor<'_>,
+    ) -> Result<Option<i64>> {
         let mut transaction = self.begin_guarded(actor, false, expect).await?;
+        // One at a time: two who would each leave the other as the last one must not both find one left.
+        let guarded = keep_an_admin && {
+            sqlx::query!("/* admin_lock */ select pg_advisory_xact_lock(hashtextextended('tenure.administrators', 0))")
+                .fetch_one(&mut *transaction)
+                .await?;
+            has_admin(&mut transaction).await?
+        };
         let found = sqlx::query!(
             r#"/* user_patch */
             update tenure.users
@@ -168,6 +221,14 @@ impl Store {
         .await?
         .rows_affected()
             > 0;
+        if guarded && !has_admin(&mut transaction).await? {
+            return Err(Error::refused(
+                409,
+                "last_administrator",
+                "This is the last administrator who has access, and nobody could take it back.",
+                "Make another user an administrator first.",
+            ));
+        }
         let ended = ended_here(&mut transaction).await?;
         transaction.commit().await?;
         Ok(found.then_some(ended))
@@ -221,6 +282,16 @@ impl Store {
             (false, true) => None,
         }))
     }
+}
+
+/// Whether any administrator has access.
+async fn has_admin(transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>) -> Result<bool> {
+    let found = sqlx::query_scalar!(
+        r#"/* user_has_admin */
+        select exists (select from tenure.users u join tenure.policies p on p.kind = 'user'
+                        where 'admin' = any (u.roles) and not u.locked_out and (u.active or not p.refuse_inactive)) as "found!""#
+    );
+    Ok(found.fetch_one(&mut **transaction).await?)
 }
 
 /// Sessions ended by this transaction so far.

@@ -55,10 +55,31 @@ impl Console {
         self.request(Method::POST, path).header("content-type", "application/x-www-form-urlencoded").body(body)
     }
 
+    /// Sends the last form of a page, with what a person adds to it.
+    pub async fn send(&self, from: &Answer, action: &str, typed: &[(&str, &str)]) -> Answer {
+        let fields = fields(from, action);
+        let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(typed.iter().copied());
+        self.post(action, &fields.collect::<Vec<_>>()).await
+    }
+
     /// Sends a form of a page of the console.
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         send(self.form(path, fields).header("sec-fetch-site", "same-origin")).await
     }
+}
+
+/// What the last form of a page sends to `action`, as the page gives it and without what is typed.
+#[track_caller]
+pub fn fields(answer: &Answer, action: &str) -> Vec<(String, String)> {
+    let form = answer.text.rsplit_once(&format!("<form method=\"post\" action=\"{action}\"")).expect(&answer.text).1;
+    let form = form.split("</form>").next().unwrap();
+    let inputs = form.split("<input type=\"hidden\" name=\"").skip(1);
+    inputs
+        .map(|input| {
+            let (name, rest) = input.split_once("\" value=\"").unwrap();
+            (name.to_owned(), rest.split('"').next().unwrap().to_owned())
+        })
+        .collect()
 }
 
 /// A user with these roles, by plain SQL, which judges no role.

@@ -41,6 +41,8 @@ pub(super) struct Query {
     #[serde(rename = "type")]
     kind: String,
     session: String,
+    user: String,
+    actor: String,
     after: String,
 }
 
@@ -94,13 +96,22 @@ pub(super) async fn list(operator: Operator<Watchers>, State(app): AppState, que
     let filter = EventFilter {
         session_id,
         kind: given(&query.kind).map(|text| input::text("type", text)).transpose()?,
+        user: given(&query.user).map(|text| input::text("user", text)).transpose()?,
+        actor: given(&query.actor).map(|text| input::text("actor", text)).transpose()?,
         limit: MOST,
         after: given(&query.after).map(|text| input::cursor(&text)).transpose()?,
     };
     let page = app.manager.store().events(&filter).await?;
-    let next = page
-        .next
-        .map(|after| format!("type={}&session={}&after={}", encoded(&query.kind), encoded(&query.session), encoded(&after)));
+    let next = page.next.map(|after| {
+        let fields = [
+            ("type", &query.kind),
+            ("session", &query.session),
+            ("user", &query.user),
+            ("actor", &query.actor),
+            ("after", &after),
+        ];
+        fields.map(|(name, text)| format!("{name}={}", encoded(text))).join("&")
+    });
     let lines = page.items.into_iter().map(Line::from).collect();
     rendered(&Page { frame: Frame::of(&operator, "audit"), query, types: TYPES, lines, next })
 }

@@ -2,9 +2,11 @@
 
 use askama::Template;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 
 use super::super::AppState;
 use super::super::auth::Readers;
+use super::form::encoded;
 use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
 use crate::store::NodeRecord;
@@ -28,13 +30,20 @@ struct Line {
     sessions: i64,
     in_flight: i64,
     late: String,
+    /// Changes it has yet to apply.
+    behind: i64,
+    /// The name as part of an address.
+    encoded: String,
 }
 
 impl Line {
-    fn of(node: NodeRecord, now: chrono::DateTime<chrono::Utc>) -> Self {
+    fn of(node: NodeRecord, now: DateTime<Utc>, behind: &[(String, i64)]) -> Self {
         let lease = (node.lease_expires_at - now).num_milliseconds();
         Self {
             live: node.state == "live",
+            encoded: encoded(&node.name),
+            // Two processes of one name are shown with what the later of them has to do.
+            behind: behind.iter().filter(|(name, _)| *name == node.name).map(|(_, changes)| *changes).max().unwrap_or(0),
             name: node.name,
             address: node.address,
             version: node.version,
@@ -50,7 +59,8 @@ impl Line {
 /// The registry.
 pub(super) async fn list(operator: Operator<Readers>, State(app): AppState) -> Answer {
     let nodes = app.manager.store().nodes().await?;
+    let behind = app.manager.store().nodes_behind().await?;
     let now = app.manager.time().await?;
-    let nodes = nodes.into_iter().map(|node| Line::of(node, now)).collect();
+    let nodes = nodes.into_iter().map(|node| Line::of(node, now, &behind)).collect();
     rendered(&Page { frame: Frame::of(&operator, "nodes"), nodes })
 }

@@ -1,21 +1,25 @@
 //! *Properties*: the limits in force, where they come from, and changing them.
 
+mod preview;
+
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::super::AppState;
 use super::super::auth::{Admins, Readers};
 use super::super::extract::Params;
 use super::super::problem::Problem;
+use super::super::{App, AppState};
 use super::form::Form;
 use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
 use super::shown;
 use crate::cluster::Barrier;
+use crate::input;
 use crate::store::Property;
+use preview::Preview;
 
 /// A property as pages show it.
 struct Setting {
@@ -64,11 +68,15 @@ pub(super) async fn list(operator: Operator<Readers>, State(app): AppState) -> A
     rendered(&List { frame: Frame::of(&operator, "properties"), settings })
 }
 
-/// Which property.
+/// Which property, and what to try with it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Named {
+pub(super) struct Query {
     name: String,
+    /// A value to see the effect of.
+    value: Option<String>,
+    /// Whether to see the effect of its default instead.
+    unset: Option<String>,
 }
 
 #[derive(Template)]
@@ -78,16 +86,38 @@ struct Page {
     setting: Setting,
     /// What is in the field.
     typed: String,
-    /// Why it was refused.
+    /// Why it was refused, now or when it was tried.
     problem: Option<String>,
+    preview: Option<Preview>,
 }
 
-/// The page of a property.
-pub(super) async fn show(operator: Operator<Readers>, State(app): AppState, named: Result<Params<Named>, Problem>) -> Answer {
-    let Params(named) = named?;
-    let property = app.manager.property(&named.name).await?;
+impl Page {
+    /// The page with the effect of a value, or without one of the default; what the rules refuse is said where it was typed.
+    async fn trying(app: &App, frame: Frame, name: &str, value: Option<&str>) -> Answer<Self> {
+        let property = app.manager.property(name).await?;
+        let typed = value.or(property.value.as_deref()).unwrap_or_default().to_owned();
+        let (preview, problem) = match app.manager.rehearse_property(name, value).await {
+            Ok(forecast) => (Some(Preview::of(forecast, value)), None),
+            Err(error) => match error.refusal() {
+                Some(refusal) => (None, Some(format!("{} {}", refusal.message, refusal.advice).trim().to_owned())),
+                None => return Err(error.into()),
+            },
+        };
+        Ok(Self { frame, setting: property.into(), typed, problem, preview })
+    }
+}
+
+/// The page of a property; with a value also what that would do (X2). Nothing is changed by looking.
+pub(super) async fn show(operator: Operator<Readers>, State(app): AppState, query: Result<Params<Query>, Problem>) -> Answer {
+    let Params(query) = query?;
+    let frame = Frame::of(&operator, "properties");
+    let value = query.value.as_deref().map(str::trim);
+    if operator.may_change() && (value.is_some() || query.unset.is_some()) {
+        return rendered(&Page::trying(&app, frame, &query.name, value.filter(|_| query.unset.is_none())).await?);
+    }
+    let property = app.manager.property(&query.name).await?;
     let typed = property.value.clone().unwrap_or_default();
-    rendered(&Page { frame: Frame::of(&operator, "properties"), setting: property.into(), typed, problem: None })
+    rendered(&Page { frame, setting: property.into(), typed, problem: None, preview: None })
 }
 
 #[derive(Template)]
@@ -98,16 +128,19 @@ struct Receipt {
     barrier: Barrier,
 }
 
-/// Sets a property, or restores its default; what the rules refuse is said where it was typed.
+/// Sets a property, or restores its default, once it was shown what that does: just this, or nothing (X2).
 pub(super) async fn change(operator: Operator<Admins>, State(app): AppState, form: Form) -> Answer<Response> {
-    let (name, typed, force) = (form.one("name"), form.one("value").trim(), form.one("force") == "yes");
-    let changed = if form.one("act") == "unset" {
-        app.manager.unset_property(name, force, operator.actor()).await
-    } else {
-        app.manager.set_property(name, typed, force, operator.actor()).await
-    };
+    let (name, force) = (form.one("name"), form.one("force") == "yes");
+    let value = if form.one("act") == "unset" { None } else { Some(form.one("value").trim()) };
     let frame = Frame::of(&operator, "properties");
-    let error = match changed {
+    if form.one("expect").is_empty() {
+        let page = Page::trying(&app, frame, name, value).await?;
+        let status = if page.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        return Ok((status, rendered(&page)?).into_response());
+    }
+    let basis = Some(form.one("expect_basis").to_owned());
+    let expect = input::expect_parameters("expect", Some(form.one("expect")), "expect_basis", basis)?;
+    let error = match app.manager.change_property(name, value, force, &expect, operator.actor()).await {
         Ok(changed) => {
             let receipt = Receipt { frame, setting: changed.property.into(), barrier: changed.barrier };
             return Ok(rendered(&receipt)?.into_response());
@@ -117,6 +150,7 @@ pub(super) async fn change(operator: Operator<Admins>, State(app): AppState, for
     let Some(refusal) = error.refusal().filter(|refusal| refusal.status != 404) else { return Err(error.into()) };
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
     let problem = Some(format!("{} {}", refusal.message, refusal.advice).trim().to_owned());
-    let setting = app.manager.property(name).await?.into();
-    Ok((status, rendered(&Page { frame, setting, typed: typed.to_owned(), problem })?).into_response())
+    // What it would do now, beside why it was not done.
+    let page = Page::trying(&app, frame, name, value).await?;
+    Ok((status, rendered(&Page { problem, ..page })?).into_response())
 }

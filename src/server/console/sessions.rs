@@ -1,6 +1,7 @@
 //! *Logged in users*: every live session on every node, and ending them.
 
 mod filter;
+mod matching;
 
 use askama::Template;
 use axum::extract::State;
@@ -18,6 +19,8 @@ use super::shown::Line;
 use crate::cluster::Barrier;
 use crate::session::Kind;
 use filter::Filter;
+
+pub(super) use matching::terminate as terminate_matching;
 
 /// Sessions on a page, and the most that one form names.
 const MOST: usize = 50;

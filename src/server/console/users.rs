@@ -18,19 +18,23 @@ use crate::input;
 use crate::session::SessionView;
 use crate::store::{ListFilter, StateFilter, User};
 
-pub(super) use change::change;
+pub(super) use change::{change, roles};
 
+/// Roles of users, as the form of a user names them.
+const ROLES: [&str; 3] = ["admin", "user_admin", "reporter"];
 /// Users on a page.
 const MOST: i64 = 50;
 /// Sessions of a user that were, on the user's page.
 const PAST: i64 = 20;
-/// Sessions of a user that are, on the user's page and in the question before a lock-out.
+/// Sessions of a user that are, on the user's page.
 const LIVE: i64 = 500;
 
 /// Which users to list; empty is any.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Query {
+    /// Part of a name.
+    name: String,
     active: String,
     locked_out: String,
     after: String,
@@ -66,7 +70,10 @@ pub(super) async fn list(operator: Operator<Watchers>, State(app): AppState, que
     let flag = |name: &str, text: &str| given(text).map(|text| input::boolean(name, &text)).transpose();
     let (active, locked_out) = (flag("active", &query.active)?, flag("locked_out", &query.locked_out)?);
     let after = given(&query.after).map(|text| input::user_cursor(&text)).transpose()?;
-    let page = app.manager.store().users(active, locked_out, MOST, after).await?;
+    let page = match query.name.trim() {
+        "" => app.manager.store().users(active, locked_out, MOST, after).await?,
+        part => app.manager.store().users_named(&input::text("name", part.to_owned())?, active, locked_out, MOST).await?,
+    };
     let users = page.items.into_iter().map(Account::from).collect();
     rendered(&List { frame: Frame::of(&operator, "users"), query, users, next: page.next })
 }
@@ -87,6 +94,8 @@ struct Page {
     locks: bool,
     /// It is the user who looks.
     own: bool,
+    /// Roles there are, and whether the user has each.
+    roles: Vec<(&'static str, bool)>,
     lines: Vec<Line>,
     past: Vec<Past>,
 }
@@ -126,6 +135,7 @@ pub(super) async fn show(operator: Operator<Watchers>, State(app): AppState, nam
         frame: Frame::of(&operator, "users"),
         locks: operator.may::<UserAdmins>(),
         own: operator.name() == user.name,
+        roles: ROLES.into_iter().map(|role| (role, user.roles.iter().any(|has| has == role))).collect(),
         lines: live.items.into_iter().map(|session| Line::of(session, now, operator.session())).collect(),
         past: past.items.into_iter().map(Past::from).collect(),
         account: user.into(),

@@ -1,5 +1,7 @@
 //! Signing in by name and password, and setting one.
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -41,6 +43,22 @@ pub(super) async fn proved(app: &App, request: LogIn, actor: Actor<'_>) -> Resul
             app.limits.excuse(address, &user, Instant::now());
         }
         created
+    });
+    Ok(attempt.await.map_err(crate::Error::failed)??)
+}
+
+/// Whether this is the password of a user; failed attempts are limited as those to sign in are.
+pub(in crate::server) async fn is_of(app: &App, user: &str, password: &str, address: Option<IpAddr>) -> Result<bool, Problem> {
+    app.limits.attempt(address, user, Instant::now())?;
+    let password = input::presented_password(password);
+    let (app, user) = (app.clone(), user.to_owned());
+    // It goes on when the client does not wait, as above.
+    let attempt = tokio::spawn(async move {
+        let right = app.manager.is_password(&user, password).await;
+        if !matches!(right, Ok(false)) {
+            app.limits.excuse(address, &user, Instant::now());
+        }
+        right
     });
     Ok(attempt.await.map_err(crate::Error::failed)??)
 }

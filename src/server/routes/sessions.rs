@@ -180,6 +180,7 @@ impl EventQuery {
             kind: self.kind.map(|text| input::text("type", text)).transpose()?,
             limit: input::limit(self.limit.as_deref())?,
             after: self.after.as_deref().map(input::cursor).transpose()?,
+            ..EventFilter::default()
         })
     }
 }

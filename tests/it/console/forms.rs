@@ -2,9 +2,10 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tenure::store::{Actor, Expect, UserPatch};
 use tokio::time::{Duration, timeout};
 
-use super::{Console, page, sent_to};
+use super::{Console, fields, page, sent_to};
 use crate::support::{Api, send};
 
 const PASSWORD: &str = "correct horse battery";
@@ -86,7 +87,10 @@ async fn input_028_a_form_of_another_site_does_nothing() {
     user(&api, "abel.tuter", &["admin"]).await;
     let console = Console::of(&api, "bow.ruggeri", &["admin"]).await;
     let victim = Console::of(&api, "don.goodliffe", &[]).await.session;
-    let forms: [(&str, Vec<(&str, &str)>); 5] = [
+    let forms: [(&str, Vec<(&str, &str)>); 8] = [
+        ("/console/sessions/matching", vec![("typed", "1"), ("sure", "yes"), ("kind", "user")]),
+        ("/console/user/roles", vec![("name", "don.goodliffe"), ("role", "admin"), ("password", PASSWORD)]),
+        ("/console/keys", vec![("name", "x"), ("role", "admin"), ("act", "make"), ("password", PASSWORD)]),
         ("/console/sessions/terminate", vec![("id", &victim), ("sure", "yes")]),
         ("/console/user", vec![("name", "don.goodliffe"), ("act", "lock_out"), ("sure", "yes")]),
         ("/console/property", vec![("name", "glide.ui.session_timeout"), ("value", "1")]),
@@ -109,7 +113,8 @@ async fn input_028_a_form_of_another_site_does_nothing() {
             assert!(answer.header("set-cookie").is_none());
         }
         // Nor does opening an address.
-        assert!([400, 405].contains(&console.get(path).await.status) || *path == "/console/sign-in", "{path}");
+        let shown = ["/console/sign-in", "/console/keys"].contains(path);
+        assert!([400, 404, 405].contains(&console.get(path).await.status) || shown, "{path}");
     }
     assert_eq!(api.get("/v1/properties/glide.ui.session_timeout").await.expect(200)["value"], "30");
     assert_eq!(live(&api, "don.goodliffe").await.len(), 1);
@@ -192,7 +197,14 @@ async fn rule_u1_locking_out_says_what_will_end_then_ends_it_everywhere() {
     let asked = console.post("/console/user", &lock_out).await;
     assert!(page(&asked, 200).contains("2 sessions on 2 nodes will end."), "{}", asked.text);
     assert_eq!(live(&api, "bow.ruggeri").await.len(), 2, "asking ends nothing");
-    let done = console.post("/console/user", &[&lock_out[..], &[("sure", "yes")]].concat()).await;
+    // X2: it does what it said, or nothing.
+    let again = send(api.to(&other, Method::POST, "/v1/sessions").json(&body)).await.expect(201);
+    let outdated = console.send(&asked, "/console/user", &[("sure", "yes")]).await;
+    assert!(page(&outdated, 409).contains("preview"), "{}", outdated.text);
+    api.delete(&format!("/v1/sessions/{}", again["session"]["id"].as_str().unwrap())).await.expect(200);
+    page(&console.post("/console/user", &[&lock_out[..], &[("sure", "yes")]].concat()).await, 400);
+    assert_eq!(live(&api, "bow.ruggeri").await.len(), 2);
+    let done = console.send(&asked, "/console/user", &[("sure", "yes")]).await;
     for part in ["2 sessions ended.", "node-1", "node-2", "acknowledged"] {
         assert!(page(&done, 200).contains(part), "{part}: {}", done.text);
     }
@@ -243,7 +255,8 @@ async fn rule_u2_and_u3_making_inactive_says_what_follows_from_the_properties() 
         let asked = console.post("/console/user", &deactivate).await;
         assert!(page(&asked, 200).contains(said), "{lock} {refuse}: {}", asked.text);
     }
-    let done = console.post("/console/user", &[&deactivate[..], &[("sure", "yes")]].concat()).await;
+    let asked = console.post("/console/user", &deactivate).await;
+    let done = console.send(&asked, "/console/user", &[("sure", "yes")]).await;
     assert!(page(&done, 200).contains("No session ended."), "{}", done.text);
     assert_eq!(live(&api, "bow.ruggeri").await.len(), 1);
     let user = api.get("/v1/users/bow.ruggeri").await.expect(200);
@@ -264,7 +277,11 @@ async fn rule_p3_a_property_is_set_and_what_the_rules_refuse_is_said_where_it_wa
     let set = async |name: &str, value: &str| {
         console.post("/console/property", &[("name", name), ("value", value), ("act", "set")]).await
     };
-    let done = set(name, "45").await;
+    // X2: what it does is shown first, and then it does just that.
+    let asked = set(name, "45").await;
+    assert!(page(&asked, 200).contains("1 session ends later than it would have."), "{}", asked.text);
+    assert_eq!(value(name).await, "30", "asking changes nothing");
+    let done = console.send(&asked, "/console/property", &[("act", "set")]).await;
     assert!(page(&done, 200).contains("It is 45 minutes now") && done.text.contains("node-1"), "{}", done.text);
     assert_eq!(value(name).await, "45");
     let shown = console.get("/console/properties").await;
@@ -272,22 +289,162 @@ async fn rule_p3_a_property_is_set_and_what_the_rules_refuse_is_said_where_it_wa
 
     // Refused, with what was typed still there; nothing changed. Where the rules leave it open, force does it.
     for wrong in ["0", "forty", "-1", "99999", ""] {
+        let looked = console.get(&format!("/console/property?name={name}&value={wrong}")).await;
+        assert!(page(&looked, 200).contains("role=\"alert\""), "{wrong}");
         let refused = set(name, wrong).await;
         assert!(page(&refused, 422).contains("role=\"alert\"") && refused.text.contains(&format!("value=\"{wrong}\"")));
     }
-    let refused = set(life, "10").await;
+    let asked = set(life, "10").await;
+    assert!(page(&asked, 200).contains("name=\"force\""), "it contradicts another one: {}", asked.text);
+    let refused = console.send(&asked, "/console/property", &[("act", "set")]).await;
     assert!(page(&refused, 422).contains(name), "it names the other property: {}", refused.text);
     assert_eq!((value(name).await, value(life).await), (json!("45"), json!("0")));
-    let forced = [("name", life), ("value", "10"), ("act", "set"), ("force", "yes")];
-    page(&console.post("/console/property", &forced).await, 200);
+    page(&console.send(&refused, "/console/property", &[("act", "set"), ("force", "yes")]).await, 200);
     assert_eq!(value(life).await, "10");
 
-    page(&console.post("/console/property", &[("name", name), ("act", "unset")]).await, 200);
+    // A preview that is outdated changes nothing.
+    let asked = console.get(&format!("/console/property?name={name}&unset=yes")).await;
+    assert!(page(&asked, 200).contains("With the default, 30 minutes"), "{}", asked.text);
+    set_by_another(&api, life, "0").await;
+    page(&console.send(&asked, "/console/property", &[("act", "unset")]).await, 409);
+    assert_eq!(value(name).await, "45");
+    let asked = console.post("/console/property", &[("name", name), ("act", "unset")]).await;
+    page(&console.send(&asked, "/console/property", &[("act", "unset")]).await, 200);
     assert_eq!(value(name).await, "30");
     page(&set("nonsense", "1").await, 404);
     let reporter = Console::of(&api, "don.goodliffe", &["reporter"]).await;
     page(&reporter.post("/console/property", &[("name", name), ("value", "20"), ("act", "set")]).await, 403);
     assert_eq!(value(name).await, "30");
+}
+
+async fn set_by_another(api: &Api, name: &str, value: &str) {
+    api.put(&format!("/v1/properties/{name}"), &json!({ "value": value })).await.expect(200);
+}
+
+#[tokio::test]
+async fn rule_x3_all_that_match_end_when_their_number_is_typed() {
+    let api = Api::start().await;
+    let other = api.another("node-2").await;
+    user(&api, "abel.tuter", &[]).await;
+    let console = Console::of(&api, "bow.ruggeri", &["admin"]).await;
+    let mut tokens = Vec::new();
+    for kind in ["guest", "guest", "user"] {
+        let user = (kind == "user").then_some("abel.tuter");
+        tokens.push(api.create(&json!({"kind": kind, "user": user})).await.1);
+    }
+    let path = "/console/sessions/matching";
+    // The list offers it, with its filter.
+    let list = console.get("/console/sessions?kind=guest").await;
+    assert!(page(&list, 200).contains("Terminate all that match") && list.text.contains(path));
+    assert_eq!(fields(&list, "/console/sessions/terminate")[..1], [("kind".to_owned(), "guest".to_owned())]);
+    let asked = console.post(path, &[("kind", "guest")]).await;
+    assert!(page(&asked, 200).contains("Terminate 2 sessions?") && !asked.text.contains("name=\"password\""), "{}", asked.text);
+    for typed in ["", "all", "1", "3"] {
+        let refused = console.send(&asked, path, &[("typed", typed), ("sure", "yes")]).await;
+        assert!([409, 422].contains(&refused.status) && refused.text.contains("role=\"alert\""), "{typed}: {}", refused.text);
+    }
+    assert_eq!(api.get("/v1/sessions?kind=guest").await.expect(200)["items"].as_array().unwrap().len(), 2, "nothing ended");
+    let done = console.send(&asked, path, &[("typed", "2"), ("sure", "yes")]).await;
+    assert!(page(&done, 200).contains("2 sessions terminated") && done.text.contains("node-2"), "{}", done.text);
+    for (token, status) in tokens.iter().zip([401, 401, 200]) {
+        let checked = send(api.to(&other, Method::POST, "/v1/sessions/check").json(&json!({ "token": token }))).await;
+        assert_eq!(checked.status, status, "{}", checked.text);
+    }
+
+    // Every session of the store: the number and the password, and never the session of who does it.
+    let asked = console.post(path, &[]).await;
+    assert!(page(&asked, 200).contains("Terminate 1 session?") && asked.text.contains("name=\"password\""), "{}", asked.text);
+    let sure = [("typed", "1"), ("sure", "yes"), ("password", PASSWORD)];
+    page(&console.send(&asked, path, &sure[..2]).await, 403);
+    page(&console.send(&asked, path, &sure).await, 403);
+    api.put("/v1/users/bow.ruggeri/password", &json!({ "password": PASSWORD })).await.expect(200);
+    page(&console.send(&asked, path, &sure).await, 200);
+    assert_eq!(live(&api, "abel.tuter").await.len(), 0);
+    page(&console.get("/console/sessions").await, 200);
+    assert!(page(&console.post(path, &[]).await, 200).contains("Nothing to terminate"));
+    page(&console.post(path, &[("kind", "nonsense")]).await, 400);
+    let reporter = Console::of(&api, "don.goodliffe", &["reporter"]).await;
+    page(&reporter.post(path, &[("typed", "1"), ("sure", "yes")]).await, 403);
+}
+
+#[tokio::test]
+async fn roles_and_keys_ask_for_the_password_once_more() {
+    let api = Api::start().await;
+    user(&api, "abel.tuter", &[]).await;
+    let console = Console::of(&api, "bow.ruggeri", &["admin"]).await;
+    api.put("/v1/users/bow.ruggeri/password", &json!({ "password": PASSWORD })).await.expect(200);
+    let roles = async || api.get("/v1/users/abel.tuter").await.expect(200)["roles"].clone();
+    let give = [("name", "abel.tuter"), ("role", "reporter"), ("role", "admin")];
+    for password in [&[][..], &[("password", "wrong")]] {
+        page(&console.post("/console/user/roles", &[&give, password].concat()).await, 403);
+    }
+    assert_eq!(roles().await, json!([]));
+    let right = ("password", PASSWORD);
+    sent_to(&console.post("/console/user/roles", &[&give[..], &[right]].concat()).await, "/console/user?name=abel.tuter");
+    assert_eq!(roles().await, json!(["reporter", "admin"]));
+    page(&console.post("/console/user/roles", &[("name", "abel.tuter"), ("role", "app"), right]).await, 422);
+    // 51: nobody takes their own role away.
+    page(&console.post("/console/user/roles", &[("name", "bow.ruggeri"), ("role", "reporter"), right]).await, 409);
+
+    let make = [("name", "orders"), ("role", "app"), ("days", "30"), ("act", "make")];
+    page(&console.post("/console/keys", &make).await, 403);
+    let made = console.post("/console/keys", &[&make[..], &[right]].concat()).await;
+    let key = page(&made, 200).split("class=\"secret\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let called = async || {
+        let request = json!({"kind": "guest"});
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        send(client.post(format!("{}/v1/sessions", api.node.url)).bearer_auth(&key).json(&request)).await.status
+    };
+    assert_eq!(called().await, 201);
+    let listed = console.get("/console/keys").await;
+    assert!(page(&listed, 200).contains("orders") && !listed.text.contains(&key), "it is shown once");
+    let asked = console.post("/console/keys", &[("name", "orders"), ("act", "revoke")]).await;
+    page(&asked, 200);
+    page(&console.send(&asked, "/console/keys", &[("sure", "yes")]).await, 403);
+    assert_eq!(called().await, 201);
+    page(&console.send(&asked, "/console/keys", &[("sure", "yes"), right]).await, 200);
+    assert_eq!(called().await, 401);
+    page(&console.send(&asked, "/console/keys", &[("sure", "yes"), right]).await, 404);
+    page(&console.post("/console/keys", &[("name", "a b"), ("act", "make"), right]).await, 422);
+    let reporter = Console::of(&api, "don.goodliffe", &["reporter", "user_admin"]).await;
+    page(&reporter.get("/console/keys").await, 403);
+    // Who did it is on record.
+    let events = api.get("/v1/events?type=api_key_created").await.expect(200);
+    assert_eq!(events["items"][0]["actor"], "bow.ruggeri", "{events}");
+    // Guessing is limited as at the sign-in page.
+    let mut last = 0;
+    for _ in 0..6 {
+        last = console.post("/console/keys", &[&make[..], &[("password", "wrong")]].concat()).await.status;
+    }
+    assert_eq!(last, 429);
+}
+
+#[tokio::test]
+async fn fault_51_the_last_administrator_stays_one() {
+    let api = Api::start().await;
+    user(&api, "abel.tuter", &["admin"]).await;
+    let console = Console::of(&api, "bow.ruggeri", &["user_admin"]).await;
+    let asked = console.post("/console/user", &[("name", "abel.tuter"), ("act", "lock_out")]).await;
+    let refused = console.send(&asked, "/console/user", &[("sure", "yes")]).await;
+    assert!(page(&refused, 409).contains("last administrator"), "{}", refused.text);
+    assert_eq!(api.get("/v1/users/abel.tuter").await.expect(200)["locked_out"], false);
+
+    // Two at once, each about to leave the other: one of them goes, whoever is first.
+    user(&api, "don.goodliffe", &["admin"]).await;
+    let lock = UserPatch { locked_out: Some(true), ..UserPatch::default() };
+    let unlock = UserPatch { locked_out: Some(false), ..UserPatch::default() };
+    for _ in 0..5 {
+        let (expect, actor) = (Expect::default(), Actor("tests"));
+        let manager = &api.node.manager;
+        let (one, other) = tokio::join!(
+            manager.change_user_and_keep_an_admin("abel.tuter", &lock, &expect, actor),
+            manager.change_user_and_keep_an_admin("don.goodliffe", &lock, &expect, actor),
+        );
+        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+        for name in ["abel.tuter", "don.goodliffe"] {
+            manager.change_user_and_keep_an_admin(name, &unlock, &expect, actor).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use super::{Console, guarded, page, sent_to};
 use crate::support::{Api, send};
 
 /// Pages, and the roles that see them.
-const PAGES: [(&str, &[&str]); 9] = [
+const PAGES: [(&str, &[&str]); 10] = [
+    ("/console/keys", &["admin"]),
     ("/console/overview", &["admin", "user_admin", "reporter"]),
     ("/console/sessions", &["admin", "user_admin", "reporter"]),
     ("/console/users", &["admin", "user_admin", "reporter"]),
@@ -176,6 +177,107 @@ async fn rule_x1_the_page_of_a_session_shows_every_limit_and_which_one_binds() {
     assert!(!text.contains(">binds<") && !text.contains("Terminate…"), "{text}");
     for unknown in ["nonsense", "00000000-0000-7000-8000-000000000000"] {
         page(&console.get(&format!("/console/sessions/{unknown}")).await, 404);
+    }
+}
+
+#[tokio::test]
+async fn the_overview_counts_what_is_and_what_began_and_ended() {
+    let api = Api::start().await;
+    let other = api.another("node-2").await;
+    api.db.user("bow.ruggeri").await;
+    let ended = api.create(&json!({"kind": "guest"})).await.0;
+    api.delete(&format!("/v1/sessions/{}", ended["id"].as_str().unwrap())).await.expect(200);
+    api.db.advance(TimeDelta::hours(3)).await;
+    let console = Console::of(&api, "abel.tuter", &["reporter"]).await;
+    for _ in 0..2 {
+        let body = json!({"kind": "integration", "user": "bow.ruggeri"});
+        send(api.to(&other, Method::POST, "/v1/sessions").json(&body)).await.expect(201);
+    }
+    let answer = console.get("/console/overview").await;
+    let text = page(&answer, 200);
+    for part in [
+        "<dt>Live sessions</dt><dd>3</dd>",
+        "<dt>Begun in 24 hours</dt><dd>4</dd>",
+        "<dt>Ended in 24 hours</dt><dd>1</dd>",
+        "Live sessions by kind: 3 now: user 1, integration 2",
+        "Ends by reason: 1 in 24 hours: terminated 1",
+        "node=node-2\">node-2</a> <span class=\"number\">2</span>",
+        "name=bow.ruggeri\">bow.ruggeri</a> <span class=\"number\">2</span>",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // Two columns of live sessions: the ended guest was gone within its hour.
+    let began = text.split("id=\"began\"").nth(1).unwrap().split("</svg>").next().unwrap();
+    assert_eq!(began.matches("<rect ").count(), 3, "a guest then, an integration and a user now: {began}");
+    // It is read once for many, and of no later instant than it says.
+    api.create(&json!({"kind": "guest"})).await;
+    assert!(page(&console.get("/console/overview").await, 200).contains("<dt>Live sessions</dt><dd>3</dd>"));
+}
+
+#[tokio::test]
+async fn rule_m2_the_window_beside_an_application_is_what_a_sign_in_freezes() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["reporter"]).await;
+    api.db.user("bow.ruggeri").await;
+    for (name, access, refresh, shown) in
+        [("one", 1800, 8_640_000, "100 d 00 h"), ("two", 7200, 3600, "2 h 00 min"), ("three", 60, 120, "30 min 00 s")]
+    {
+        let body = json!({"access_token_lifespan": access, "refresh_token_lifespan": refresh});
+        api.put(&format!("/v1/oauth-entities/{name}"), &body).await.expect(201);
+        let answer = console.get("/console/entities").await;
+        let line = page(&answer, 200).split(&format!(">{name}</th>")).nth(1).unwrap().split("</tr>").next().unwrap();
+        assert!(line.contains(&format!("<strong>{shown}</strong>")), "{line}");
+        let (session, _) = api.create(&json!({"kind": "mobile", "user": "bow.ruggeri", "oauth_entity": name})).await;
+        let id = session["id"].as_str().unwrap();
+        let frozen = api.db.count(&format!("select window_seconds::bigint from tenure.sessions where id = '{id}'")).await;
+        assert_eq!(frozen, i64::from(access.max(refresh).max(1800)));
+    }
+}
+
+#[tokio::test]
+async fn rule_x4_the_audit_says_who_did_what() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    api.db.user("bow.ruggeri").await;
+    let (session, _) = api.create(&json!({"kind": "user", "user": "bow.ruggeri"})).await;
+    let id = session["id"].as_str().unwrap();
+    console.post("/console/sessions/terminate", &[("id", id), ("sure", "yes")]).await;
+    for (filter, lines) in [
+        ("actor=abel.tuter", 1),
+        ("user=Bow.Ruggeri&type=session_ended", 1),
+        ("user=bow.ruggeri&actor=nobody", 0),
+        (&*format!("session={id}"), 2),
+        ("type=session_created", 2),
+    ] {
+        let answer = console.get(&format!("/console/audit?{filter}")).await;
+        assert_eq!(page(&answer, 200).matches("<tr id=").count(), lines, "{filter}: {}", answer.text);
+    }
+    let answer = console.get("/console/audit?actor=abel.tuter").await;
+    for part in ["session ended", "terminated", "bow.ruggeri", "node-1", id] {
+        assert!(answer.text.contains(part), "{part}: {}", answer.text);
+    }
+    page(&console.get("/console/audit?session=nonsense").await, 400);
+}
+
+#[tokio::test]
+async fn nodes_are_shown_with_lease_lag_and_sweep() {
+    let api = Api::start().await;
+    let _other = api.another("node-2").await;
+    let console = Console::of(&api, "abel.tuter", &["reporter"]).await;
+    let answer = console.get("/console/nodes").await;
+    let text = page(&answer, 200);
+    assert!(text.contains("node=node-1") && text.contains("node=node-2"), "{text}");
+    assert_eq!(text.matches(">live</span>").count(), 2, "{text}");
+}
+
+#[tokio::test]
+async fn users_are_found_by_a_part_of_their_names() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["reporter"]).await;
+    api.put("/v1/users/bow.ruggeri", &json!({"display_name": "Ähnlich O'Neil"})).await.expect(201);
+    for (part, found) in [("RUGG", true), ("%C3%A4hn", true), ("%25", false), ("o%27ne", true), ("rugg&locked_out=true", false)] {
+        let answer = console.get(&format!("/console/users?name={part}")).await;
+        assert_eq!(page(&answer, 200).contains(">bow.ruggeri</a>"), found, "{part}: {}", answer.text);
     }
 }
 

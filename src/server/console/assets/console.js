@@ -15,12 +15,41 @@
     document.addEventListener('change', (event) => event.target.name === 'id' && count());
   }
 
-  const pause = document.getElementById('pause');
-  if (!pause) return;
-
   // The one place where text becomes markup: a page of this console, asked for by this script.
   const policy = window.trustedTypes?.createPolicy('tenure', { createHTML: (html) => html });
   const parse = (html) => new DOMParser().parseFromString(policy ? policy.createHTML(html) : html, 'text/html');
+
+  // A property: what it would do shows while the value is typed.
+  const trial = document.getElementById('try');
+  const preview = document.getElementById('preview');
+  let question;
+  let typing;
+  const look = async () => {
+    const fields = new URLSearchParams(new FormData(trial));
+    const mine = new AbortController();
+    question = mine;
+    try {
+      const answer = await fetch(`${trial.action}?${fields}`, { headers: { 'X-Tenure-Client': '1' }, signal: mine.signal });
+      if (answer.status === 401) window.Tenure?.ask();
+      const fresh = answer.ok && parse(await answer.text()).getElementById('preview');
+      if (question !== mine) return;
+      if (fresh) preview.replaceChildren(...fresh.childNodes);
+      if (preview.querySelector('#problem')) trial.elements.value.setAttribute('aria-invalid', 'true');
+      else trial.elements.value.removeAttribute('aria-invalid');
+    } catch {
+      // The button asks the same, and says what is wrong.
+    }
+  };
+  trial?.addEventListener('input', () => {
+    question?.abort();
+    // What was shown is of another value, and its button must not set that.
+    preview.replaceChildren();
+    clearTimeout(typing);
+    if (trial.checkValidity()) typing = setTimeout(look, 300);
+  });
+
+  const pause = document.getElementById('pause');
+  if (!pause) return;
 
   const EVERY = 5000; // idle times grow without any event
   const GATHER = 300; // what happens together is shown together

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::super::super::routes::sessions::ListQuery;
-use super::super::form::encoded;
+use super::super::form::{Form, encoded};
+use super::super::shown;
 use crate::store::ListFilter;
 
 /// The fields as they were typed.
@@ -53,15 +54,46 @@ impl Filter {
 
     /// Whether it asks for something.
     pub(super) fn narrows(&self) -> bool {
-        self.fields().iter().any(|(_, text)| !text.is_empty())
+        !self.given().is_empty()
     }
 
-    /// The query string of the page after `after`.
+    /// The filter that a form carries along.
+    pub(super) fn of(form: &Form) -> Self {
+        let field = |name| form.one(name).to_owned();
+        Self {
+            user: field("user"),
+            kind: field("kind"),
+            node: field("node"),
+            active: field("active"),
+            address: field("address"),
+            idle: field("idle"),
+            created_from: field("created_from"),
+            created_to: field("created_to"),
+            after: String::new(),
+        }
+    }
+
+    /// The query string of the page after `after`; of the first page without it.
     pub(super) fn query(&self, after: &str) -> String {
-        let fields = self.fields();
-        let given = fields.iter().filter(|(_, text)| !text.is_empty());
-        let fields = given.map(|(name, text)| format!("{name}={}", encoded(text))).chain([format!("after={}", encoded(after))]);
+        let after = Some(("after", after)).filter(|(_, after)| !after.is_empty());
+        let fields = self.given().into_iter().chain(after).map(|(name, text)| format!("{name}={}", encoded(text)));
         fields.collect::<Vec<_>>().join("&")
+    }
+
+    /// Fields that ask for something.
+    pub(super) fn given(&self) -> Vec<(&'static str, &str)> {
+        self.fields().into_iter().filter(|(_, text)| !text.is_empty()).collect()
+    }
+
+    /// The same in words.
+    pub(super) fn conditions(&self) -> Vec<(String, &str)> {
+        let word = |name| match name {
+            "idle" => "Idle for minutes at least".to_owned(),
+            "active" => "Active now".to_owned(),
+            "created_to" => "Created before".to_owned(),
+            name => shown::capital(&shown::words(name)),
+        };
+        self.given().into_iter().map(|(name, text)| (word(name), text)).collect()
     }
 
     fn fields(&self) -> [(&'static str, &str); 8] {
@@ -95,7 +127,8 @@ mod tests {
         assert_eq!((judged.user.as_deref(), judged.active, judged.kind), (Some("abel.tuter"), Some(true), None));
         assert_eq!((judged.created_to.unwrap() - judged.created_from.unwrap()).num_seconds(), 30);
         assert!(filter.narrows() && !Filter::default().narrows());
-        assert_eq!(Filter { user: "a&b".into(), ..Filter::default() }.query("x"), "user=a%26b&after=x");
+        let filter = Filter { user: "a&b".into(), ..Filter::default() };
+        assert_eq!((&*filter.query("x"), &*filter.query("")), ("user=a%26b&after=x", "user=a%26b"));
         for (name, wrong) in [("kind", "x"), ("address", "203.0.113.0/24"), ("idle", "-1"), ("created_from", "yesterday")] {
             let mut filter = Filter::default();
             match name {
