@@ -76,6 +76,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/console/properties", get(properties::list))
         .route("/console/property", get(properties::show).post(properties::change))
         .route("/console/entities", get(entities::list))
+        .route("/console/entity", get(entities::show).post(entities::change))
         .route("/console/nodes", get(nodes::list))
         .route("/console/audit", get(audit::list))
         .route("/console/keys", get(keys::list).post(keys::change))

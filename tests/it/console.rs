@@ -2,6 +2,7 @@
 
 mod forms;
 mod pages;
+mod scale;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder};

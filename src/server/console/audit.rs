@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::State;
 use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::AppState;
@@ -70,6 +71,16 @@ struct Line {
     details: Option<String>,
 }
 
+/// The fields of details as words.
+fn told(details: &Value) -> String {
+    let Value::Object(fields) = details else { return details.to_string() };
+    let field = |(name, value): (&String, &Value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{} {value}", shown::words(name))
+    };
+    fields.iter().map(field).collect::<Vec<_>>().join(", ")
+}
+
 impl From<Event> for Line {
     fn from(event: Event) -> Self {
         Self {
@@ -81,7 +92,7 @@ impl From<Event> for Line {
             actor: event.actor,
             reason: event.reason.as_deref().map(shown::words),
             node: event.node,
-            details: event.details.map(|details| details.to_string()),
+            details: event.details.as_ref().map(told),
         }
     }
 }

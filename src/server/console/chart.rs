@@ -60,32 +60,32 @@ impl Chart {
         total: Total,
         since: DateTime<Utc>,
     ) -> Self {
-        // What never happened takes no place in the legend.
-        let counted: Vec<_> = counted.into_iter().filter(|(_, hours)| hours.iter().any(|count| *count > 0)).collect();
+        // What never happened takes no place in the legend; the others keep their colours.
+        let counted: Vec<_> =
+            counted.into_iter().zip(0..).filter(|((_, hours), _)| hours.iter().any(|count| *count > 0)).collect();
         let of = |hours: &Hours| if total == Total::Sum { hours.iter().sum() } else { hours[HOURS - 1] };
-        let highest = (0..HOURS).map(|hour| counted.iter().map(|(_, hours)| hours[hour]).sum::<i64>()).max().unwrap_or(0);
+        let highest = (0..HOURS).map(|hour| counted.iter().map(|((_, hours), _)| hours[hour]).sum::<i64>()).max().unwrap_or(0);
         let top = rounded_up(highest);
         let mut parts = Vec::new();
         for hour in 0..HOURS {
             let mut below = 0;
-            for (colour, (_, hours)) in counted.iter().enumerate().filter(|(_, (_, hours))| hours[hour] > 0) {
+            for ((_, hours), colour) in counted.iter().filter(|((_, hours), _)| hours[hour] > 0) {
                 below += hours[hour];
                 parts.push(Part {
                     x: hour * (COLUMN + GAP),
                     y: unit(HEIGHT - share(below, top)),
                     height: unit(share(hours[hour], top)),
-                    colour: colour.min(COLOURS - 1),
+                    colour: (*colour).min(COLOURS - 1),
                 });
             }
         }
         let hours: Vec<_> = (since.hour()..).take(HOURS).map(|hour| format!("{:02}:00", hour % 24)).collect();
         let table =
-            hours.iter().enumerate().rev().map(|(at, hour)| (hour.clone(), counted.iter().map(|(_, of)| of[at]).collect()));
+            hours.iter().enumerate().rev().map(|(at, hour)| (hour.clone(), counted.iter().map(|((_, of), _)| of[at]).collect()));
         let table = table.collect();
         let series: Vec<_> = counted
             .iter()
-            .enumerate()
-            .map(|(colour, (name, hours))| Series { name: name.clone(), colour: colour.min(COLOURS - 1), total: of(hours) })
+            .map(|((name, hours), colour)| Series { name: name.clone(), colour: (*colour).min(COLOURS - 1), total: of(hours) })
             .collect();
         let named = series.iter().map(|series| format!("{} {}", series.name, series.total)).collect::<Vec<_>>().join(", ");
         let all = series.iter().map(|series| series.total).sum::<i64>();

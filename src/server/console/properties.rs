@@ -45,10 +45,7 @@ impl From<Property> for Setting {
             value: property.value,
             default: property.default,
             set: property.source == "row",
-            source: match &*property.source {
-                "row" => "set here".to_owned(),
-                source => shown::words(source),
-            },
+            source: shown::source(&property.source),
             warnings: property.warnings,
         }
     }

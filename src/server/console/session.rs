@@ -60,7 +60,7 @@ impl LimitLine {
             why: candidate.why,
             inputs: candidate.inputs,
             name: candidate.name,
-            source: shown::words(candidate.source),
+            source: shown::source(candidate.source),
             value: candidate.value.map(|value| format!("{value}{unit}")),
         }
     }

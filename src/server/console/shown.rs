@@ -30,6 +30,11 @@ pub(super) fn words(word: &str) -> String {
     }
 }
 
+/// Where a value comes from.
+pub(super) fn source(word: &str) -> String {
+    if word == "row" { "set here".to_owned() } else { words(word) }
+}
+
 /// With a capital, for a heading.
 pub(super) fn capital(word: &str) -> String {
     let mut letters = word.chars();

@@ -19,5 +19,5 @@ pub(super) async fn prove<C>(
         return Ok(());
     }
     let advice = "Type the password you sign in with; a user without one cannot do this here.";
-    Err(Problem::new(403, "invalid_credentials", "The password is wrong, so nothing was done.", advice))
+    Err(Problem::new(403, "wrong_password", "The password is wrong, so nothing was done.", advice))
 }

@@ -12,6 +12,8 @@ const AXIS: f64 = 640.0;
 const LEFT: f64 = 130.0;
 /// Height of a line.
 const LINE: u32 = 34;
+/// Where the first line begins; above it is the word for now.
+const TOP: u32 = 24;
 /// A bar that lasts next to nothing is still to be seen.
 const THIN: f64 = 2.0;
 
@@ -62,7 +64,7 @@ impl Picture {
                     x: unit(x),
                     width: unit((end - x).max(THIN)),
                     end: unit(end),
-                    top: line * LINE + 12,
+                    top: line * LINE + TOP,
                     binds: explanation.binding == Some(candidate.limit),
                 }
             })
@@ -76,7 +78,7 @@ impl Picture {
             .collect::<Vec<_>>()
             .join("; ");
         Some(Self {
-            height: u32::try_from(bars.len()).unwrap_or(1) * LINE + 44,
+            height: u32::try_from(bars.len()).unwrap_or(1) * LINE + TOP + 32,
             now: live.then(|| unit(axis.place(now))),
             bars,
             from: shown::instant(first),
