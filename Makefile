@@ -32,7 +32,7 @@ test-long: postgres nginx ## Every test at full size; takes long
 test-browser: postgres ## The script for pages, and the console, in a real Chromium
 	@scripts/install-chromium.sh
 	@scripts/install-axe.sh
-	$(CARGO) test --locked --test it -- --ignored chromium::
+	$(CARGO) test --locked --test it -- --ignored --test-threads=2 chromium::
 
 screenshots: postgres ## Take the pictures of the console in docs/images anew
 	@scripts/install-chromium.sh

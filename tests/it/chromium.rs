@@ -262,7 +262,9 @@ async fn rule_c1_the_console_shows_sessions_come_and_go_by_itself() {
     browser.run("const box = document.querySelector('#lines input'); box.click(); box.focus()").await;
     let create = json!({"kind": "guest", "client_address": "203.0.113.7"});
     let created = send(api.to(&other, Method::POST, "/v1/sessions").json(&create)).await.expect(201);
+    let asked = Instant::now();
     browser.until(&lines(2), SOON).await;
+    eprintln!("a session made through another node appeared after {} ms", asked.elapsed().as_millis());
     let kept =
         "document.activeElement.name === 'id' && document.activeElement.checked && document.getElementById('all').indeterminate";
     assert_eq!(browser.value(kept).await, true);
@@ -344,6 +346,7 @@ async fn every_page_of_the_console_is_accessible_in_both_themes() {
     assert_eq!(faults_of(&browser).await, [""; 0]);
     console(&api, &browser).await;
     api.db.user("bow.ruggeri").await;
+    api.put("/v1/oauth-entities/Kiosk", &json!({})).await.expect(201);
     let (session, _) = api.create(&json!({"kind": "user", "user": "bow.ruggeri", "user_agent": "curl/8"})).await;
     let session = format!("/console/sessions/{}", session["id"].as_str().unwrap());
     for path in [
@@ -355,7 +358,11 @@ async fn every_page_of_the_console_is_accessible_in_both_themes() {
         "/console/user?name=bow.ruggeri",
         "/console/properties",
         "/console/property?name=glide.ui.session_timeout",
+        "/console/property?name=glide.ui.session_timeout&value=15",
+        "/console/property?name=glide.ui.session_timeout&value=0",
+        "/console/keys",
         "/console/entities",
+        "/console/entity?name=Kiosk",
         "/console/nodes",
         "/console/audit",
         "/console/nothing",
@@ -365,5 +372,160 @@ async fn every_page_of_the_console_is_accessible_in_both_themes() {
             browser.open(&format!("{}{path}", api.node.url)).await;
             assert_eq!(faults_of(&browser).await, [""; 0], "{path}, dark: {dark}");
         }
+    }
+}
+
+/// Another browser at the page of an application, signed in as this user.
+async fn elsewhere(api: &Api, site: &str, user: &str) -> (Browser, String) {
+    let (session, token) = api.create(&json!({"kind": "user", "user": user, "client_address": "203.0.113.7"})).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{site}/enter?token={token}")).await;
+    browser.open(&format!("{site}/page")).await;
+    assert_eq!(state(&browser).await["session"]["user"], user);
+    (browser, session["id"].as_str().unwrap().to_owned())
+}
+
+/// Presses a button by its text, as the keyboard does.
+async fn press(browser: &Browser, text: &str) {
+    let button = format!("[...document.querySelectorAll('button')].find(button => button.textContent === '{text}')");
+    browser.until(&format!("{button} !== undefined"), SOON).await;
+    browser.run(&format!("{button}.focus()")).await;
+    browser.press(ENTER).await;
+}
+
+async fn until_heading(browser: &Browser, heading: &str) {
+    browser.until(&format!("document.querySelector('h1')?.textContent === '{heading}'"), SOON).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_u5_and_u1_what_is_done_in_the_console_reaches_the_other_browser() {
+    let api = Api::start().await;
+    let site = site(&api).await;
+    let browser = Browser::start().await;
+    console(&api, &browser).await;
+    api.db.user("bow.ruggeri").await;
+
+    // One session is terminated: with the next thing it asks its page leads to the sign-in page with the reason, and signing in again is possible.
+    let (other, id) = elsewhere(&api, &site, "bow.ruggeri").await;
+    browser.until(&format!("document.getElementById('s-{id}') !== null"), SOON).await;
+    browser.run(&format!("document.querySelector('#s-{id} button').focus()")).await;
+    browser.press(ENTER).await;
+    until_heading(&browser, "Terminate this session?").await;
+    press(&browser, "Terminate").await;
+    until_heading(&browser, "1 session terminated").await;
+    other.run("Tenure.ask()").await;
+    until_address(&other, &format!("{site}/login?reason=terminated")).await;
+    drop(other);
+
+    // A lock-out ends what the user has, and signing in again is refused.
+    let (other, _) = elsewhere(&api, &site, "bow.ruggeri").await;
+    browser.open(&format!("{}/console/user?name=bow.ruggeri", api.node.url)).await;
+    press(&browser, "Lock out…").await;
+    until_heading(&browser, "Lock out: bow.ruggeri?").await;
+    let said = browser.value("document.querySelector('main li').textContent").await;
+    assert_eq!(said, "1 session on 1 node will end.");
+    press(&browser, "Lock out").await;
+    until_heading(&browser, "Lock out: bow.ruggeri").await;
+    other.run("Tenure.ask()").await;
+    until_address(&other, &format!("{site}/login?reason=locked_out")).await;
+    api.post("/v1/sessions", &json!({"kind": "user", "user": "bow.ruggeri"})).await.refused(403, "user_locked_out");
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_x2_a_time_out_is_tried_while_it_is_typed_then_set_and_takes_effect() {
+    let api = Api::start().await;
+    let site = site(&api).await;
+    api.db.user("bow.ruggeri").await;
+    let browser = Browser::start().await;
+    console(&api, &browser).await;
+    let (other, _) = elsewhere(&api, &site, "bow.ruggeri").await;
+    let left = state(&other).await["seconds_left"].as_i64().unwrap();
+    browser.open(&format!("{}/console/property?name=glide.ui.session_timeout", api.node.url)).await;
+    let shown = |text: &str| format!("document.getElementById('preview').textContent.includes('{text}')");
+    browser.run("document.getElementById('value').select()").await;
+    browser.write("0").await;
+    browser.until("document.getElementById('value').getAttribute('aria-invalid') === 'true'", SOON).await;
+    assert_eq!(browser.value("document.querySelector('button.main') === null").await, true, "nothing to press");
+    browser.run("document.getElementById('value').select()").await;
+    browser.write("15").await;
+    browser.until(&shown("2 sessions end earlier than they would have."), SOON).await;
+    press(&browser, "Set to 15 minutes").await;
+    browser.until("document.querySelector('[role=status]')?.textContent.startsWith('It is 15 minutes now')", SOON).await;
+    let less = left - state(&other).await["seconds_left"].as_i64().unwrap();
+    assert!((840..=960).contains(&less), "a quarter of an hour less: {less}");
+    leave(&api, &other, 3).await;
+    until_address(&other, &format!("{site}/login?reason=idle")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_a3_to_a6_what_a_page_does_by_itself_counts_as_the_property_says() {
+    let api = Api::start().await;
+    api.db.user("abel.tuter").await;
+    let site = site(&api).await;
+    let sign_in = json!({"kind": "user", "user": "abel.tuter", "homepage_refresh_minutes": 5});
+    let browser = Browser::start().await;
+    for (extends, refreshed) in [("true", true), ("false", false)] {
+        api.put("/v1/properties/glide.ui.auto_req.extend.session", &json!({ "value": extends })).await.expect(200);
+        let (_, token) = api.create(&sign_in).await;
+        browser.open(&format!("{site}/enter?token={token}")).await;
+        browser.open(&format!("{site}/page")).await;
+        let whole = state(&browser).await["seconds_left"].as_i64().unwrap();
+        let after = async |activity: &str| {
+            let asked = browser.value(&format!("Tenure.report('{activity}')")).await;
+            asked["seconds_left"].as_i64().expect(activity)
+        };
+        api.db.advance(TimeDelta::minutes(10)).await;
+        api.node.manager.barrier().await;
+        // Ten minutes passed: a refresh gives back five of them, or nothing.
+        let left = after("auto_refresh").await;
+        let lost = if refreshed { 300 } else { 600 };
+        assert!((whole - left - lost).abs() < 120, "{extends}: {whole} {left}");
+        // What a person does, and ajax, give back all.
+        let left = after("ajax").await;
+        assert!((whole - left).abs() < 120, "{extends}: {whole} {left}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn everything_that_can_be_pressed_or_typed_into_is_reached_by_the_tab_key() {
+    const TAB: char = '\u{e004}';
+    let api = Api::start().await;
+    let browser = Browser::start().await;
+    console(&api, &browser).await;
+    api.put("/v1/users/bow.ruggeri", &json!({})).await;
+    let (session, _) = api.create(&json!({"kind": "user", "user": "bow.ruggeri"})).await;
+    let session = format!("/console/sessions/{}", session["id"].as_str().unwrap());
+    for path in [
+        "/console/overview",
+        "/console/sessions?kind=user",
+        &session,
+        "/console/users",
+        "/console/user?name=bow.ruggeri",
+        "/console/property?name=glide.ui.session_timeout&value=15",
+        "/console/audit",
+        "/console/keys",
+    ] {
+        browser.open(&format!("{}{path}", api.node.url)).await;
+        // The page stays as it is, so that what was counted is what is reached; what is folded is unfolded.
+        browser.run("document.getElementById('pause')?.click(); document.querySelectorAll('details').forEach(part => { part.open = true })").await;
+        browser.run("window.reached = new Set(); document.addEventListener('focusin', event => reached.add(event.target)); document.activeElement.blur()").await;
+        let all = "[...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, summary')]\
+            .filter(part => part.checkVisibility())";
+        let left = format!("{all}.filter(part => !reached.has(part)).map(part => part.outerHTML)");
+        let mut missing = browser.value(&left).await;
+        for _ in 0..40 {
+            if missing == json!([]) {
+                break;
+            }
+            for _ in 0..8 {
+                browser.press(TAB).await;
+            }
+            missing = browser.value(&left).await;
+        }
+        assert_eq!(missing, json!([]), "{path}");
     }
 }

@@ -86,11 +86,22 @@ impl Browser {
         }
     }
 
-    /// What the page looks like in a window of this size, as PNG.
-    pub async fn picture(&self, width: u32, height: u32) -> Vec<u8> {
-        self.call(Method::POST, "/window/rect", Some(json!({"width": width, "height": height}))).await;
-        let picture = self.call(Method::GET, "/screenshot", None).await;
-        STANDARD.decode(picture.as_str().unwrap()).unwrap()
+    /// Shows pages as wide and high as this from now on, whatever the window.
+    pub async fn resize(&self, width: u32, height: u32) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
+        let command = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": size});
+        self.call(Method::POST, "/goog/cdp/execute", Some(command)).await;
+    }
+
+    /// What the page looks like down to so many pixels, also where one would have to scroll to, as PNG.
+    pub async fn picture(&self, most: u32) -> Vec<u8> {
+        let page = self.value("[innerWidth, Math.max(innerHeight, document.documentElement.scrollHeight)]").await;
+        let height = page[1].as_u64().unwrap().min(most.into());
+        let clip = json!({"x": 0, "y": 0, "width": page[0], "height": height, "scale": 1});
+        let params = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
+        let command = json!({"cmd": "Page.captureScreenshot", "params": params});
+        let picture = self.call(Method::POST, "/goog/cdp/execute", Some(command)).await;
+        STANDARD.decode(picture["data"].as_str().unwrap()).unwrap()
     }
 
     /// Says whether the system prefers dark pages.
@@ -104,6 +115,13 @@ impl Browser {
     /// Presses a key on what has the focus.
     pub async fn press(&self, key: char) {
         self.keys(&json!([{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}])).await;
+    }
+
+    /// Types a text into what has the focus.
+    pub async fn write(&self, text: &str) {
+        for letter in text.chars() {
+            self.press(letter).await;
+        }
     }
 
     async fn keys(&self, actions: &Value) {
