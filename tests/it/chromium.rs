@@ -21,7 +21,7 @@ const ENTER: char = '\u{e007}';
 const ESCAPE: char = '\u{e00c}';
 const PROMPT: &str = "document.querySelector('dialog.tenure-prompt[open]') !== null";
 const NO_DIALOG: &str = "document.querySelector('dialog') === null";
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(30);
 
 /// A node and pages of the same origin; its address.
 async fn site(api: &Api) -> String {

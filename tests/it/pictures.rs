@@ -16,7 +16,7 @@ const WIDE: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 /// Of longer pages the beginning says all.
 const HIGHEST: u32 = 1_400;
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 #[ignore = "writes docs/images: make screenshots"]

@@ -78,7 +78,7 @@ fn told(details: &Value) -> String {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         format!("{} {value}", shown::words(name))
     };
-    fields.iter().map(field).collect::<Vec<_>>().join(", ")
+    fields.iter().filter(|(_, value)| !value.is_null()).map(field).collect::<Vec<_>>().join(", ")
 }
 
 impl From<Event> for Line {

@@ -20,6 +20,8 @@ pub(super) struct Chart {
     pub(super) told: String,
     pub(super) series: Vec<Series>,
     pub(super) parts: Vec<Part>,
+    /// Width of the picture.
+    pub(super) width: usize,
     /// The value at the top.
     pub(super) top: i64,
     /// Names of the hours, the oldest first.
@@ -91,12 +93,7 @@ impl Chart {
         let all = series.iter().map(|series| series.total).sum::<i64>();
         let when = if total == Total::Sum { "in 24 hours" } else { "now" };
         let told = if named.is_empty() { format!("none {when}") } else { format!("{all} {when}: {named}") };
-        Self { id, heading, told, series, parts, top, hours, table }
-    }
-
-    /// Width of the picture.
-    pub(super) fn width(&self) -> usize {
-        HOURS * (COLUMN + GAP) - GAP
+        Self { id, heading, told, series, parts, width: HOURS * (COLUMN + GAP) - GAP, top, hours, table }
     }
 }
 

@@ -42,7 +42,9 @@ fn shares(of: impl Iterator<Item = (Option<String>, i64)>, nameless: &str) -> Ve
         })
         .collect();
     let most = shares.iter().map(|share| share.count).max().unwrap_or(1);
-    shares.iter_mut().for_each(|share| share.most = most);
+    for share in &mut shares {
+        share.most = most;
+    }
     shares
 }
 

@@ -1,7 +1,5 @@
 //! Signing in by name and password, and setting one.
 
-use std::net::IpAddr;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -48,7 +46,13 @@ pub(super) async fn proved(app: &App, request: LogIn, actor: Actor<'_>) -> Resul
 }
 
 /// Whether this is the password of a user; failed attempts are limited as those to sign in are.
-pub(in crate::server) async fn is_of(app: &App, user: &str, password: &str, address: Option<IpAddr>) -> Result<bool, Problem> {
+#[cfg(feature = "console")]
+pub(in crate::server) async fn is_of(
+    app: &App,
+    user: &str,
+    password: &str,
+    address: Option<std::net::IpAddr>,
+) -> Result<bool, Problem> {
     app.limits.attempt(address, user, Instant::now())?;
     let password = input::presented_password(password);
     let (app, user) = (app.clone(), user.to_owned());

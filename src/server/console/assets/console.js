@@ -2,6 +2,9 @@
 (() => {
   'use strict';
 
+  // On a phone the pages are a line that scrolls.
+  document.querySelector('nav [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+
   const all = document.getElementById('all');
   const boxes = () => [...document.querySelectorAll('#lines input[name="id"]')];
   const count = () => {
@@ -52,7 +55,7 @@
   if (!pause) return;
 
   const EVERY = 5000; // idle times grow without any event
-  const GATHER = 300; // what happens together is shown together
+  const GATHER = 150; // what happens together is shown together
   const LATE = 'The node does not answer. What is shown is from before, and is asked for again.';
   let warning;
   let stream;
@@ -145,10 +148,10 @@
     missed = false;
   };
 
-  // The earlier of what was asked for, but not more than once a second.
+  // The earlier of what was asked for, but not more than twice a second.
   const soon = (ms) => {
     const now = performance.now();
-    const at = Math.max(now + ms, asked + 1000);
+    const at = Math.max(now + ms, asked + 500);
     if (at >= due) return;
     clearTimeout(timer);
     due = at;
