@@ -213,9 +213,9 @@ async fn the_overview_counts_what_is_and_what_began_and_ended() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    // Two columns of live sessions: the ended guest was gone within its hour.
+    // A column for each hour in which some began; the hour may turn while the test runs.
     let began = text.split("id=\"began\"").nth(1).unwrap().split("</svg>").next().unwrap();
-    assert_eq!(began.matches("<rect ").count(), 3, "a guest then, an integration and a user now: {began}");
+    assert!((3..=4).contains(&began.matches("<rect ").count()), "a guest then, a user and integrations now: {began}");
     // It is read once for many, and of no later instant than it says.
     api.create(&json!({"kind": "guest"})).await;
     assert!(page(&console.get("/console/overview").await, 200).contains("<dt>Live sessions</dt><dd>3</dd>"));

@@ -40,7 +40,8 @@ impl Browser {
         }
         // No sandbox: as root Chromium refuses to start with one, and it sees nothing but the test's own pages.
         let options = json!({"args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]});
-        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
+        let wanted = json!({"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
+        let wanted = json!({"capabilities": {"alwaysMatch": wanted}});
         let session = browser.call(Method::POST, "/session", Some(wanted)).await;
         browser.url = format!("{}/session/{}", browser.url, session["sessionId"].as_str().unwrap());
         browser
@@ -75,6 +76,13 @@ impl Browser {
     /// Runs a statement and waits for nothing.
     pub async fn run(&self, statement: &str) {
         self.call(Method::POST, "/execute/sync", Some(json!({"script": statement, "args": []}))).await;
+    }
+
+    /// What the browser stopped since it was last asked, because the page's policy forbids it.
+    pub async fn stopped_by_policy(&self) -> Vec<String> {
+        let log = self.call(Method::POST, "/se/log", Some(json!({"type": "browser"}))).await;
+        let messages = log.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap().to_owned());
+        messages.filter(|message| message.contains("Content Security Policy") || message.contains("Trusted")).collect()
     }
 
     /// Waits until an expression is true.
