@@ -62,6 +62,7 @@ pub(super) enum ImportCommand {
 
 /// Options of every import of sessions.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands by itself")]
 pub(super) struct ForeignArgs {
     /// Where the other database's URL is: env:NAME, or a file that only its owner can read.
     source: String,
