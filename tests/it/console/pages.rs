@@ -168,7 +168,9 @@ async fn rule_x1_the_page_of_a_session_shows_every_limit_and_which_one_binds() {
     let explained = api.get(&format!("/v1/sessions/{}/explain", session["id"].as_str().unwrap())).await.expect(200);
     let answer = console.get(&path).await;
     let text = page(&answer, 200);
-    assert!(text.contains("User session of user bow.ruggeri") && text.contains("203.0.113.7"), "{text}");
+    for part in ["User session of user bow.ruggeri", "203.0.113.7", "Terminate session…"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     for candidate in explained["candidates"].as_array().unwrap() {
         assert!(text.contains(candidate["name"].as_str().unwrap()) && text.contains(candidate["why"].as_str().unwrap()));
         assert!(candidate["deadline_at"].is_null() || text.contains(&shown(&candidate["deadline_at"])), "{candidate}");
@@ -181,7 +183,7 @@ async fn rule_x1_the_page_of_a_session_shows_every_limit_and_which_one_binds() {
     let answer = console.get(&path).await;
     let text = page(&answer, 200);
     assert!(text.contains("Terminated, by tests on node-1, at ") && text.contains("session ended"), "{text}");
-    assert!(!text.contains(">binds<") && !text.contains("Terminate…"), "{text}");
+    assert!(!text.contains(">binds<") && !text.contains("Terminate session…"), "{text}");
     for unknown in ["nonsense", "00000000-0000-7000-8000-000000000000"] {
         page(&console.get(&format!("/console/sessions/{unknown}")).await, 404);
     }
