@@ -6,8 +6,7 @@
 alter table tenure.sessions
     add column foreign_hash bytea,
     add constraint sessions_foreign_hash_check check (foreign_hash is null or length(foreign_hash) = 32 and kind in ('user', 'guest'));
--- Unique: nobody is two users by one token, whatever the source has, and whoever writes at once.
-create unique index sessions_foreign_hash_idx on tenure.sessions (foreign_hash) where foreign_hash is not null;
+create index sessions_foreign_hash_idx on tenure.sessions (foreign_hash) where foreign_hash is not null;
 comment on column tenure.sessions.foreign_hash is 'SHA-256 of the token it was imported with; that token is good while token_hash is the same.';
 
 create index ended_sessions_foreign_hash_idx on tenure.ended_sessions ((oauth_hashes[1])) where kind in ('user', 'guest') and oauth_hashes is not null;
@@ -200,8 +199,8 @@ comment on function tenure.import_properties(jsonb, boolean) is
 -- sign in: an import is no way around it, and of unknown begin is not begun in it.
 -- With ids they are this store's own, exactly as they were.
 -- Whatever is looked up is looked up by an index: a plan made while the table was empty would read it from end to end for every batch.
--- A rehearsal judges and writes nothing. Lanes run at once; whoever calls keeps the sessions of a user in one of them. Of a token that two of
--- them import at once one session is left: the other is refused by the index.
+-- A rehearsal judges and writes nothing. Lanes run at once, and do not see each other: whoever calls keeps the sessions of a user in one of
+-- them, and sends no token to both.
 create function tenure.import_sessions(p_lane int, p_source text, p_strict boolean, p_ignore_case boolean, p_rehearse boolean, p_users text[],
                                        p_rows jsonb)
     returns table (line bigint, outcome text)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -482,7 +482,7 @@ fn session(number: u64, line: SessionLine) -> Result<Item, Remark> {
         return Err(Remark::new(number, "window_seconds", "It is longer than a token of any client application lives."));
     }
     let long = |token: &Token| {
-        token.expires_at - token.issued_at > TimeDelta::seconds(LIFESPAN.into())
+        (token.expires_at - token.issued_at).num_seconds() > LIFESPAN.into()
             || token.access_seconds.is_some_and(|seconds| seconds > LIFESPAN)
     };
     if tokens.iter().any(long) {

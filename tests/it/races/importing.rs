@@ -66,41 +66,7 @@ async fn an_import_waits_for_a_lock_out_under_way_and_imports_nothing() {
     assert_eq!(db.count("select count(*) from tenure.sessions").await, 0);
 }
 
-/// Two lanes, two users, one token: the second waits for the first, and is left out.
-#[tokio::test]
-async fn a_token_that_two_import_at_once_is_of_one_user() {
-    let db = Db::new().await;
-    let session = |user: &str| {
-        let token = ForeignToken::parse("a-token-of-another-store").unwrap();
-        ImportSession::foreign(1, &token, Some(user.to_owned()), &ForeignFacts::default()).unwrap()
-    };
-    db.user("abel.tuter").await;
-    db.user("beth.anglin").await;
-    let rows = serde_json::to_value([session("abel.tuter")]).unwrap();
-    let mut importing = db.connection().await;
-    let mut transaction = importing.begin().await.unwrap();
-    sqlx::query("select tenure.import_sessions(0, 'connect', false, false, false, array['abel.tuter'], $1)")
-        .bind(&rows)
-        .fetch_all(&mut *transaction)
-        .await
-        .unwrap();
-    let (store, other) = (db.store.clone(), [session("beth.anglin")]);
-    let import = tokio::spawn(async move { store.import_sessions(1, &other, WAY, Actor("import")).await.unwrap() });
-    let blocker = pid(&mut transaction).await;
-    let mut watcher = PgConnection::connect(&db.url).await.unwrap();
-    let waiting = format!("select count(*) from pg_stat_activity where {blocker} = any (pg_blocking_pids(pid))");
-    while !import.is_finished()
-        && sqlx::query_scalar::<_, i64>(AssertSqlSafe(waiting.clone())).fetch_one(&mut watcher).await.unwrap() == 0
-    {
-        tokio::task::yield_now().await;
-    }
-    transaction.commit().await.unwrap();
-    let outcomes = import.await.unwrap();
-    assert_eq!((&*outcomes[0].word, outcomes[0].rule.as_deref()), ("unfit", Some("sessions_foreign_hash_idx")));
-    assert_eq!(db.count("select count(*) from tenure.sessions").await, 1);
-}
-
-/// A lock-out with the lock taken away: the import judges what the lock-out has not yet changed, and its sessions outlive it.
+/// The same with the lock taken away: the import judges what the lock-out has not yet changed, and its sessions outlive it.
 #[tokio::test]
 async fn without_its_lock_an_import_outlives_a_lock_out() {
     let db = Db::new().await;
