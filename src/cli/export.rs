@@ -45,6 +45,10 @@ pub(super) async fn run(global: &Global, args: ExportArgs) -> Result<(), Failure
         None => Box::new(io::stdout()),
     };
     let done = write(global, &args, out).await;
+    let done = match &args.output {
+        Some(path) => done.and_then(|counts| kept(path).map(|()| counts)),
+        None => done,
+    };
     match (&args.output, done) {
         // Half an export is none.
         (Some(path), Err(failure)) => {
@@ -71,6 +75,17 @@ fn create(path: &Path) -> Result<File, Failure> {
         }
         _ => Failure::Config(format!("{} cannot be written: {error}.", path.display())),
     })
+}
+
+/// Waits until the file and its name outlive a loss of power: whoever is told of an export may drop the database.
+fn kept(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for at in [path, folder] {
+        File::open(at)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| Failure::Config(format!("{} cannot be written to its disk: {error}.", at.display())))?;
+    }
+    Ok(())
 }
 
 async fn write(global: &Global, args: &ExportArgs, out: Box<dyn Write + Send>) -> Result<crate::import::Counts, Failure> {

@@ -74,8 +74,23 @@ impl Section {
             }
             Self::Ended => {
                 "/* export_ended_sessions */
-                select jsonb_build_object('type', 'ended_session', 'session', to_jsonb(e) - 'user_id')::text
-                  from tenure.ended_sessions e order by e.id"
+                select jsonb_build_object('type', 'ended_session', 'session', r.session)::text
+                  from (select e.id, to_jsonb(e) - 'user_id' as session
+                          from tenure.ended_sessions e
+                         union all
+                        -- Over, and not yet swept: neither live nor ended, they would be lost.
+                        select s.id,
+                               to_jsonb(s) - '{user_id,user_epoch,oauth_entity_id,due_at,foreign_hash}'::text[]
+                               || jsonb_build_object('user_name', v.user_name, 'oauth_entity', v.oauth_entity, 'client_address', v.client_address,
+                                      'user_agent', v.user_agent, 'ended_at', v.over_at, 'end_reason', v.end_reason, 'ended_by', v.ended_by,
+                                      'ended_on', v.ended_on,
+                                      'oauth_hashes', case when s.kind = 'mobile'
+                                                           then (select array_agg(t.token_hash order by t.token_hash) from tenure.oauth_tokens t
+                                                                  where t.session_id = s.id and t.used_at is null and t.expires_at > v.over_at)
+                                                           when s.foreign_hash is not null then array[s.foreign_hash] end)
+                          from tenure.sessions s
+                          join tenure.all_sessions v on v.id = s.id and v.state = 'ended') r
+                 order by r.id"
             }
             Self::Events => {
                 "/* export_events */

@@ -397,3 +397,21 @@ async fn cases_114_116_119_of_the_command_line() {
     }
     run(&db.url, &[OsStr::new("import"), OsStr::new("tenure"), file]).failed(3, "cannot be read");
 }
+
+/// A session that is over and that no node has swept yet is neither live nor ended in the tables.
+#[tokio::test]
+async fn what_is_over_and_not_yet_swept_is_exported_as_ended() {
+    let (db, _) = furnished().await;
+    db.sql(
+        "update tenure.sessions set created_at = created_at - interval '400 days', anchor_at = anchor_at - interval '400 days'",
+    )
+    .await;
+    let live = db.count("select count(*) from tenure.live").await;
+    assert_eq!(live, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let text = String::from_utf8(export(&db, &folder.path().join("over"), &["--ended"])).unwrap();
+    let other = database().await;
+    let report = import(&other, &folder.path().join("over")).document();
+    assert_eq!((&report["outcomes"]["ended_sessions_imported"], &report["remarks"]), (&6.into(), &0.into()), "{report:#}");
+    assert_eq!(String::from_utf8(export(&other, &folder.path().join("again"), &["--ended"])).unwrap(), text);
+}
