@@ -111,7 +111,7 @@ done
 say "connect-pg-simple writes $rows rows"
 export SOURCE_URL="$server/import_connect"
 token=$(PGOPTIONS="$lazily" NODE_PATH="$modules/node_modules" node tests/clients/connect.js)
-try connect "$token" --user-path passport.user --cookie-secret env:COOKIE_SECRET
+try connect "$token" --time-zone UTC --user-path passport.user --cookie-secret env:COOKIE_SECRET
 
 say "Django writes $rows rows"
 export SOURCE_URL="$server/import_django" SOURCE_HOST=127.0.0.1 SOURCE_PORT="$port" SOURCE_NAME=import_django

@@ -48,7 +48,7 @@ fn row(line: u64, rows: Rows, columns: &impl serde::Serialize) -> Result<Item, R
 }
 
 /// A line that is left out, or taken without some part of it, and why. It quotes no value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Remark {
     /// The number of the row in its source, in the order of its keys.
     pub line: u64,

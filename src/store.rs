@@ -51,7 +51,7 @@ pub use events::{Event, EventFilter};
 pub use export::{ExportSnapshot, Section};
 pub use follow::{EventPosition, EventRead, EventSnapshot};
 #[cfg(feature = "cli")]
-pub use foreign::{ForeignDatabase, ForeignFormat, ForeignRow};
+pub use foreign::{FOREIGN_DATA, ForeignDatabase, ForeignFormat, ForeignRow, ForeignUser};
 #[cfg(feature = "cli")]
 pub use import::{ForeignFacts, ImportClaim, ImportRow, ImportSession, ImportWay, LANES, Outcome, PropertyWay};
 pub use keys::KeyRecord;

@@ -6,7 +6,7 @@ mod servicenow;
 mod source;
 mod tenure;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -19,7 +19,8 @@ use crate::import::{DecodeOptions, Decoded, Owner, Remark, decode};
 use crate::input::expect_parameters;
 use crate::manager::Manager;
 use crate::store::{
-    Actor, ConnectSettings, ForeignDatabase, ForeignFormat, ForeignRow, ImportRow, ImportSession, ImportWay, LANES, PropertyWay,
+    Actor, ConnectSettings, ForeignDatabase, ForeignFormat, ForeignRow, ForeignUser, ImportRow, ImportSession, ImportWay, LANES,
+    Outcome, PropertyWay,
 };
 use flow::{Stop, claimed, progress, write_lanes};
 use report::Report;
@@ -40,7 +41,7 @@ pub(super) enum ImportCommand {
     Django {
         #[command(flatten)]
         args: ForeignArgs,
-        /// The table that has `id` and `username` of users.
+        /// The table that has `id`, `username` and `is_active` of users.
         #[arg(long, value_name = "SCHEMA.TABLE", default_value = "public.auth_user")]
         users_table: String,
     },
@@ -72,9 +73,10 @@ pub(super) struct ForeignArgs {
     /// Where in a session's data the user's name is, such as passport.user; a session without one is a guest's.
     #[arg(long, value_name = "NAME.NAME")]
     user_path: Option<String>,
-    /// The time zone that instants without one were written in.
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    time_zone: String,
+    /// The time zone that instants without one were written in: what `show timezone` answers the application. Required for a table
+    /// that has such instants, as connect's has.
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
     /// Create users that are missing, instead of leaving their sessions out.
     #[arg(long)]
     create_users: bool,
@@ -84,10 +86,10 @@ pub(super) struct ForeignArgs {
     /// Leave out what has been idle for too long, instead of counting the import as its activity.
     #[arg(long)]
     strict_idle: bool,
-    /// Say what would be imported, and write nothing.
+    /// Say what would be imported, and write nothing. Sessions of users who are yet to be created are not judged.
     #[arg(long)]
     dry_run: bool,
-    /// Write a line of JSON into this new file for each row that was left out or taken in part.
+    /// Write a line of JSON into this file for each row that was left out or taken in part. The report of an earlier run goes on.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -159,9 +161,9 @@ pub(super) async fn run(global: &Global, command: ImportCommand) -> Result<(), F
         // Nothing is written there.
         allow_lossy: true,
     };
-    let report = Report::new(args.report.as_deref(), args.dry_run)?;
+    let report = Report::new(args.report.as_deref(), args.dry_run);
     claimed(global, report, async |manager, stop, report| {
-        let mut foreign = ForeignDatabase::connect(&settings, format, args.table.as_deref(), &args.time_zone).await?;
+        let mut foreign = ForeignDatabase::connect(&settings, format, args.table.as_deref(), args.time_zone.as_deref()).await?;
         import.all(manager, &mut foreign, stop, report).await
     })
     .await
@@ -216,43 +218,52 @@ impl Import<'_> {
                 Err(remark) => report.rejected(remark)?,
             }
         }
-        let names = self.names(foreign, &taken).await?;
+        let known = self.users(foreign, &taken).await?;
         let mut batches = [const { Vec::new() }; LANES];
-        let mut users = BTreeSet::new();
+        let mut users = BTreeMap::new();
+        let mut inactive = Vec::new();
         for (line, decoded) in taken {
             let user = match decoded.owner {
                 Owner::Guest => {
                     report.guest();
                     None
                 }
-                Owner::Name(name) => Some(name),
+                Owner::Name(name) => Some(ForeignUser { name, active: true }),
                 Owner::Id(id) => {
-                    let Some(name) = names.get(&id) else {
+                    let Some(user) = known.get(&id) else {
                         report.rejected(Remark::new(line, "user", "The source has no user of its number any more."))?;
                         continue;
                     };
-                    Some(name.clone())
+                    Some(user.clone())
                 }
             };
             if let (true, Some(user)) = (self.args.create_users, &user) {
-                users.insert(user.clone());
+                users.insert(user.name.clone(), user.active);
             }
+            // Nobody is let in again whom the source no longer lets in, whatever is known of them here.
+            if user.as_ref().is_some_and(|user| !user.active) {
+                inactive.push(Outcome { line, word: "user_inactive".to_owned(), rule: None });
+                continue;
+            }
+            let user = user.map(|user| user.name);
             match ImportSession::foreign(line, &decoded.token, user, &decoded.facts) {
                 Ok(session) => batches[session.lane()].push(session),
                 Err(error) => report.rejected(Remark::unwritten(line, &error))?,
             }
         }
         if !users.is_empty() {
-            let row = |(line, name)| ImportRow::new(line, &json!({ "name": name, "active": true, "locked_out": false }));
+            let row =
+                |(line, (name, active))| ImportRow::new(line, &json!({ "name": name, "active": active, "locked_out": false }));
             let rows: Vec<_> = (first..).zip(&users).map(row).collect::<Result<_, _>>().map_err(Error::failed)?;
             let outcomes = manager.store().import_users(&rows, self.way.rehearse, self.actor).await?;
             report.users(outcomes.iter().filter(|outcome| outcome.word == "imported").count() as u64);
         }
+        report.outcomes(inactive)?;
         Ok(batches)
     }
 
-    /// Names of users whom the source knows by number.
-    async fn names(&self, foreign: &mut ForeignDatabase, taken: &[(u64, Decoded)]) -> Result<HashMap<i64, String>, Failure> {
+    /// Users whom the source knows by number.
+    async fn users(&self, foreign: &mut ForeignDatabase, taken: &[(u64, Decoded)]) -> Result<HashMap<i64, ForeignUser>, Failure> {
         let ids: BTreeSet<i64> = taken
             .iter()
             .filter_map(|(_, decoded)| match decoded.owner {
@@ -261,8 +272,11 @@ impl Import<'_> {
             })
             .collect();
         let Some(table) = self.users_table.as_ref().filter(|_| !ids.is_empty()) else { return Ok(HashMap::new()) };
-        let names = foreign.user_names(table, &ids.into_iter().collect::<Vec<_>>()).await?;
+        let users = foreign.users(table, &ids.into_iter().collect::<Vec<_>>()).await?;
         // A name that cannot be one here is as good as none: its sessions are left out, by line.
-        Ok(names.into_iter().filter_map(|(id, name)| Some((id, crate::input::user_name(&name).ok()?))).collect())
+        let named = |(id, user): (i64, ForeignUser)| {
+            Some((id, ForeignUser { name: crate::input::user_name(&user.name).ok()?, active: user.active }))
+        };
+        Ok(users.into_iter().filter_map(named).collect())
     }
 }

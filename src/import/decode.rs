@@ -1,5 +1,6 @@
 //! One row of a foreign session table: the token its client holds, whose it is, and what the application kept in it.
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use base64::Engine;
@@ -7,16 +8,15 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use chrono::{DateTime, TimeDelta};
 use flate2::read::ZlibDecoder;
 use hmac::{Hmac, KeyInit, Mac};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
 use super::Remark;
 use crate::input;
 use crate::session::ForeignToken;
-use crate::store::{ForeignFacts, ForeignFormat, ForeignRow};
+use crate::store::{FOREIGN_DATA, ForeignFacts, ForeignFormat, ForeignRow};
 
-/// Most bytes of a session's data, also unpacked: 16 times what this store keeps of one.
-const DATA: usize = 1 << 20;
 /// Latest instant that is believed, seconds since 1970: the end of the year 9998.
 const LATEST: i64 = 253_370_764_800;
 /// Deepest nesting that is read; deeper data would not be valid here either.
@@ -60,7 +60,7 @@ pub fn decode(line: u64, row: ForeignRow, format: ForeignFormat, options: &Decod
     let reject = |field: &str, reason: &str| Remark::new(line, field, reason);
     let token = token(&row.key, format, options.cookie_secret.as_deref())
         .ok_or_else(|| reject("key", "It is no token of 16 to 512 printable characters."))?;
-    if row.text.as_ref().map_or(0, String::len).max(row.data.as_ref().map_or(0, Vec::len)) > DATA {
+    if row.too_long || row.text.as_ref().map_or(0, String::len).max(row.data.as_ref().map_or(0, Vec::len)) > FOREIGN_DATA {
         return Err(reject("data", "It is longer than 1 MiB."));
     }
     let mut facts = ForeignFacts {
@@ -70,25 +70,43 @@ pub fn decode(line: u64, row: ForeignRow, format: ForeignFormat, options: &Decod
         attributes: Map::new(),
     };
     let data = match format {
-        ForeignFormat::Connect => connect(row.text.as_deref().unwrap_or_default(), &mut facts),
-        ForeignFormat::Django => django(row.text.as_deref().unwrap_or_default(), &mut facts),
-        ForeignFormat::Tower => tower(row.data.as_deref().unwrap_or_default()),
+        ForeignFormat::Connect => connect(row.text.as_deref().unwrap_or_default(), &options.user_path, &mut facts),
+        ForeignFormat::Django => django(row.text.as_deref().unwrap_or_default(), &options.user_path, &mut facts),
+        ForeignFormat::Tower => tower(row.data.as_deref().unwrap_or_default()).map(Data::whole),
         // Serialised Java objects, which nothing but their own program can read: they were not even asked for.
-        ForeignFormat::Spring => Ok(Map::new()),
+        ForeignFormat::Spring => Ok(Data::whole(Map::new())),
     }
     .map_err(|reason| reject("data", reason))?;
     let owner = match row.principal {
         Some(name) => input::user_name(&name).map(Owner::Name).map_err(|_| "Its principal is no user name."),
-        None => owner(&data, format, options),
+        None => owner(&data.map, format, options),
     }
     .map_err(|reason| reject("user", reason))?;
     let mut remark = None;
-    // Nobody is logged out for what an application kept too much of.
-    match input::attributes(&data) {
-        Ok(()) => facts.attributes = data,
-        Err(error) => remark = Some(reject("data", &format!("The session was taken without its data. {error}"))),
+    // Nobody is logged out for what an application kept too much of. What exactly it is would quote a name of its own.
+    if data.whole && input::attributes(&data.map).is_ok() {
+        facts.attributes = data.map;
+    } else {
+        remark = Some(reject("data", UNFIT));
     }
     Ok(Decoded { token, owner, facts, remark })
+}
+
+/// Data that stays behind.
+const UNFIT: &str = "The session was taken without its data, which does not fit into the attributes of a session: 64 keys without control characters, \
+                     4 KiB each, 64 KiB in all, 32 levels, and only characters that PostgreSQL can store.";
+
+/// What an application kept in a session.
+struct Data {
+    map: Map<String, Value>,
+    /// Whether it is all of it, or only what says whose session it is.
+    whole: bool,
+}
+
+impl Data {
+    const fn whole(map: Map<String, Value>) -> Self {
+        Self { map, whole: true }
+    }
 }
 
 /// What the client of such a session presents, as its application hands it on: decoded from the percent-encoding of cookies.
@@ -105,14 +123,47 @@ fn token(key: &str, format: ForeignFormat, secret: Option<&[u8]>) -> Option<Fore
     ForeignToken::parse(&presented)
 }
 
-fn object(text: &[u8]) -> Result<Map<String, Value>, &'static str> {
-    serde_json::from_slice(text).map_err(|_| "It is no JSON object.")
+const NO_OBJECT: &str = "It is no JSON object.";
+
+/// An object, all of it; where something in it is no Unicode (half of a pair of surrogates), or nested too deep, only what is at the
+/// `wanted` paths.
+fn object(text: &[u8], wanted: &[&[&str]]) -> Result<Data, &'static str> {
+    if let Ok(map) = serde_json::from_slice(text) {
+        return Ok(Data::whole(map));
+    }
+    let text = str::from_utf8(text).map_err(|_| NO_OBJECT)?;
+    let mut map = Map::new();
+    for path in wanted {
+        if let Some((last, parents)) = path.split_last()
+            && let Some(value) = at(text, path)?
+        {
+            let parent = parents
+                .iter()
+                .try_fold(&mut map, |map, name| map.entry(*name).or_insert_with(|| Map::new().into()).as_object_mut());
+            parent.ok_or(NO_OBJECT)?.insert((*last).to_owned(), value);
+        }
+    }
+    Ok(Data { map, whole: false })
+}
+
+/// What is at a path, without reading what is beside it. A path that leads to something that cannot be read is an error, or
+/// somebody would become a guest.
+fn at(text: &str, path: &[&str]) -> Result<Option<Value>, &'static str> {
+    let Some((name, rest)) = path.split_first() else {
+        return serde_json::from_str(text).map(Some).map_err(|_| "What says whose session it is cannot be read.");
+    };
+    let parts: HashMap<String, &RawValue> = serde_json::from_str(text).map_err(|_| NO_OBJECT)?;
+    match parts.get(*name).map(|part| part.get()) {
+        Some(part) if rest.is_empty() || part.starts_with('{') => at(part, rest),
+        _ => Ok(None),
+    }
 }
 
 /// `{"cookie": {"originalMaxAge": milliseconds, ...}, ...}`: what is not `cookie` is the application's.
-fn connect(text: &str, facts: &mut ForeignFacts) -> Result<Map<String, Value>, &'static str> {
-    let mut data = object(text.as_bytes())?;
-    let cookie = data.remove("cookie");
+fn connect(text: &str, user_path: &[String], facts: &mut ForeignFacts) -> Result<Data, &'static str> {
+    let user_path: Vec<&str> = user_path.iter().map(String::as_str).collect();
+    let mut data = object(text.as_bytes(), &[&["cookie", "originalMaxAge"], &user_path])?;
+    let cookie = data.map.remove("cookie");
     let age = cookie.as_ref().and_then(|cookie| cookie["originalMaxAge"].as_i64()).filter(|age| (1..=MAX_AGE).contains(age));
     // Each touch moves the expiry to a cookie's age from now.
     facts.last_activity_at = age.and_then(|age| facts.expires_at?.checked_sub_signed(TimeDelta::milliseconds(age)));
@@ -123,7 +174,7 @@ fn connect(text: &str, facts: &mut ForeignFacts) -> Result<Map<String, Value>, &
 const MAX_AGE: i64 = 400 * 86_400_000;
 
 /// Django's `signing.dumps`: `[.]payload:instant:signature`, or before version 3.1 base64 of `digest:payload`.
-fn django(text: &str, facts: &mut ForeignFacts) -> Result<Map<String, Value>, &'static str> {
+fn django(text: &str, user_path: &[String], facts: &mut ForeignFacts) -> Result<Data, &'static str> {
     const MALFORMED: &str = "It is not what Django's signing writes.";
     let payload = if let Some((payload, saved)) = text.split_once(':').map(|(payload, rest)| (payload, rest.split(':').next())) {
         facts.last_activity_at =
@@ -138,7 +189,8 @@ fn django(text: &str, facts: &mut ForeignFacts) -> Result<Map<String, Value>, &'
     };
     // Reading a pickle runs what it says, and without reading it nobody knows whose session it is.
     if payload.first() == Some(&b'{') {
-        object(&payload)
+        let user_path: Vec<&str> = user_path.iter().map(String::as_str).collect();
+        object(&payload, &[&["_auth_user_id"], &user_path])
     } else {
         Err("It is a pickle, which is not read: reading one runs what it says.")
     }
@@ -160,9 +212,9 @@ fn base_62(text: &str) -> Option<i64> {
 /// Unpacks zlib, at most as much as a session may have.
 fn inflate(packed: &[u8]) -> Result<Vec<u8>, &'static str> {
     let mut data = Vec::new();
-    let limit = u64::try_from(DATA).unwrap_or(u64::MAX) + 1;
+    let limit = u64::try_from(FOREIGN_DATA).unwrap_or(u64::MAX) + 1;
     ZlibDecoder::new(packed).take(limit).read_to_end(&mut data).map_err(|_| "Its compressed data is damaged.")?;
-    if data.len() > DATA { Err("Its compressed data unpacks to more than 1 MiB.") } else { Ok(data) }
+    if data.len() > FOREIGN_DATA { Err("Its compressed data unpacks to more than 1 MiB.") } else { Ok(data) }
 }
 
 /// tower-sessions' record as MessagePack, an array or a map of id, data and expiry.

@@ -85,10 +85,12 @@ pub(super) async fn claimed(
     with_manager(global, async |manager| {
         let claim = manager.store().claim_import().await?;
         let stop = Stop::listen();
-        let done = work(manager, &stop, &mut report).await;
+        let done = match report.open() {
+            Ok(()) => work(manager, &stop, &mut report).await,
+            Err(failure) => Err(failure),
+        };
         claim.release().await;
-        done?;
-        if report.ended_sessions() {
+        if done.is_ok() && report.ended_sessions() {
             // What a change of limits ends is accepted by no node any more when the change is done (C1).
             manager.barrier().await;
         }
@@ -96,7 +98,13 @@ pub(super) async fn claimed(
             // A node that asked before the first commit goes on believing that there is nothing to find.
             tokio::time::sleep(Manager::FOREIGN_TOKENS_KNOWN_AFTER).await;
         }
-        report.finish(global.json, !stop.asked())
+        match done {
+            Ok(()) => report.finish(global.json, !stop.asked()),
+            Err(failure) => {
+                report.cut_short(global.json)?;
+                Err(failure)
+            }
+        }
     })
     .await
 }
@@ -237,14 +245,20 @@ pub(super) async fn write_lanes(
         if batch.is_empty() { Ok(Vec::new()) } else { manager.store().import_sessions(lane, batch, way, actor).await }
     };
     let (one, other) = tokio::join!(write(0), write(1));
-    let mut outcomes = one?;
-    outcomes.extend(other?);
-    outcomes.extend(repeated);
+    // What one lane wrote is said, whatever came of the other.
+    let (mut outcomes, mut failed) = (repeated, None);
+    for lane in [one, other] {
+        match lane {
+            Ok(written) => outcomes.extend(written),
+            Err(error) => failed = Some(error),
+        }
+    }
     if way.rehearse {
         let lacking = |outcome: &&mut Outcome| matches!(&*outcome.word, "unknown_user" | "unknown_oauth_entity");
         outcomes.iter_mut().filter(lacking).for_each(|outcome| absent.clone_into(&mut outcome.word));
     }
-    report.outcomes(outcomes)
+    report.outcomes(outcomes)?;
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Takes out all but the first session of each token: a source may name it twice, with two users, and lanes do not see each other.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -19,6 +19,8 @@ const INTERRUPTED: u8 = 130;
 const SHOWN: usize = 20;
 /// Remarks that are written into the file: more are counted only.
 const WRITTEN: u64 = 1_000_000;
+/// Longest first line that is looked at to know a report by, bytes.
+const LINE: u64 = 4096;
 
 /// What an outcome means for whoever imports.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,19 +85,49 @@ pub(super) struct Report {
     remarks: u64,
     first_remarks: Vec<Remark>,
     #[serde(skip)]
+    path: Option<PathBuf>,
+    #[serde(skip)]
     file: Option<BufWriter<File>>,
 }
 
+/// Whether an opened file is empty, or a report whose last line is whole; what is written next comes after it.
+fn continues(file: &mut File) -> io::Result<bool> {
+    if !file.metadata()?.is_file() {
+        return Ok(false);
+    }
+    let mut first = Vec::new();
+    BufReader::new(&*file).take(LINE).read_until(b'\n', &mut first)?;
+    if first.is_empty() {
+        return Ok(true);
+    }
+    if serde_json::from_slice::<Remark>(&first).is_err() {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    if last != *b"\n" {
+        file.write_all(b"\n")?;
+    }
+    Ok(true)
+}
+
 impl Report {
-    pub(super) fn new(path: Option<&Path>, dry_run: bool) -> Result<Self, Failure> {
-        let open = |path: &Path| {
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-            file.map(BufWriter::new).map_err(|error| match error.kind() {
-                ErrorKind::AlreadyExists => Failure::Usage(format!("{} exists. Choose another name.", path.display())),
-                _ => Failure::Config(format!("{} cannot be written: {error}.", path.display())),
-            })
-        };
-        Ok(Self { dry_run, file: path.map(open).transpose()?, ..Self::default() })
+    pub(super) fn new(path: Option<&Path>, dry_run: bool) -> Self {
+        Self { dry_run, path: path.map(Path::to_owned), ..Self::default() }
+    }
+
+    /// Opens its file, if somebody asked for one: a new one, or the report of an earlier run, because the answer to an import that
+    /// failed is the same import again. Nothing else is written into.
+    pub(super) fn open(&mut self) -> Result<(), Failure> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let unwritable = |error: io::Error| Failure::Config(format!("{} cannot be written: {error}.", path.display()));
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(unwritable)?;
+        if !continues(&mut file).map_err(unwritable)? {
+            return Err(Failure::Usage(format!("{} exists, and is no report. Choose another name.", path.display())));
+        }
+        self.file = Some(BufWriter::new(file));
+        Ok(())
     }
 
     pub(super) fn read(&mut self, rows: u64) {
@@ -169,15 +201,35 @@ impl Report {
         *self.outcomes.entry("skipped".to_owned()).or_default() += 1;
     }
 
+    /// Prints what was done until something failed; the failure itself is said after it.
+    pub(super) fn cut_short(mut self, json: bool) -> Result<(), Failure> {
+        if self.rows == 0 && self.users_created == 0 && self.outcomes.is_empty() {
+            return Ok(());
+        }
+        self.print(json)?;
+        note("It failed before its end. What is reported stays as it is: begin the same import again to go on.");
+        Ok(())
+    }
+
     /// Prints it. What was left out for its data or its user makes the exit code 7, a stop before the end 130.
     pub(super) fn finish(mut self, json: bool, complete: bool) -> Result<(), Failure> {
         self.complete = complete;
+        self.print(json)?;
+        let refused = self.outcomes.keys().any(|word| OUTCOMES[place(word)].1 == Weight::Refused);
+        match (complete, refused) {
+            (false, _) => Err(Failure::Answered(INTERRUPTED)),
+            (true, true) => Err(Failure::Answered(7)),
+            (true, false) => Ok(()),
+        }
+    }
+
+    fn print(&mut self, json: bool) -> Result<(), Failure> {
         let written = self.file.is_some();
         if let Some(mut file) = self.file.take() {
             file.flush()?;
         }
         if json {
-            document(&self)?;
+            document(&*self)?;
         } else {
             if self.dry_run {
                 line("Dry run: nothing was written. This is what an import would do.")?;
@@ -207,11 +259,6 @@ impl Report {
                 note(&format!("And {more} more: {place}."));
             }
         }
-        let refused = self.outcomes.keys().any(|word| OUTCOMES[place(word)].1 == Weight::Refused);
-        match (complete, refused) {
-            (false, _) => Err(Failure::Answered(INTERRUPTED)),
-            (true, true) => Err(Failure::Answered(7)),
-            (true, false) => Ok(()),
-        }
+        Ok(())
     }
 }

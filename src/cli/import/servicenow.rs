@@ -43,7 +43,7 @@ pub(in crate::cli) struct ServicenowArgs {
     dry_run: bool,
     #[command(flatten)]
     properties: PropertyArgs,
-    /// Write a line of JSON into this new file for each record that was left out.
+    /// Write a line of JSON into this file for each record that was left out. The report of an earlier run goes on.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -66,7 +66,7 @@ pub(super) async fn run(global: &Global, args: &ServicenowArgs) -> Result<(), Fa
         Ok::<_, ReadError>(records)
     })
     .await??;
-    let report = Report::new(args.report.as_deref(), args.dry_run)?;
+    let report = Report::new(args.report.as_deref(), args.dry_run);
     let way = ImportWay { source: "servicenow", strict_idle: true, ignore_case: false, rehearse: args.dry_run };
     let path = args.file.clone();
     from_file(global, report, records, way, properties, actor(&operator), move |take| {

@@ -9,7 +9,7 @@ use super::super::Failure;
 /// Longest file that is read for a secret, bytes.
 const LONGEST: u64 = 8192;
 
-/// The secret that `env:NAME` or a file's name leads to.
+/// The secret that `env:NAME` or a file's name leads to. A source that is neither may be the secret itself, and is not repeated.
 pub(super) fn secret(source: &str) -> Result<String, Failure> {
     if source.contains("://") {
         return Err(Failure::Usage(
@@ -26,7 +26,9 @@ pub(super) fn secret(source: &str) -> Result<String, Failure> {
 }
 
 fn from_file(name: &str) -> Result<String, Failure> {
-    let unreadable = |error: std::io::Error| Failure::Config(format!("{name} cannot be read: {error}."));
+    let unreadable = |error: std::io::Error| {
+        Failure::Config(format!("The file that should hold the secret cannot be read: {error}. Name a file, or env:NAME."))
+    };
     let file = fs::File::open(name).map_err(unreadable)?;
     if file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
         return Err(Failure::Config(format!("Others may read {name}. Close it: chmod 600 {name}")));

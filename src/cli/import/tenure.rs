@@ -21,7 +21,7 @@ pub(in crate::cli) struct TenureArgs {
     dry_run: bool,
     #[command(flatten)]
     properties: PropertyArgs,
-    /// Write a line of JSON into this new file for each line that was left out.
+    /// Write a line of JSON into this file for each line that was left out. The report of an earlier run goes on.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -32,7 +32,7 @@ pub(super) async fn run(global: &Global, args: &TenureArgs) -> Result<(), Failur
     let properties = PropertyWay { force_relations: true, ..args.properties.way(args.dry_run)? };
     let path = args.file.clone();
     let backup = blocking(move || Backup::verify(&path)).await??;
-    let report = Report::new(args.report.as_deref(), args.dry_run)?;
+    let report = Report::new(args.report.as_deref(), args.dry_run);
     let lines = backup.counts.values().sum();
     let way = ImportWay { source: "tenure", strict_idle: true, ignore_case: false, rehearse: args.dry_run };
     from_file(global, report, lines, way, properties, actor(&operator), move |take| backup.each(take)).await

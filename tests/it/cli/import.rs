@@ -31,9 +31,11 @@ async fn other(statements: &str) -> String {
 
 /// Runs an import from that database: its code and its report.
 fn import(db: &Db, other: &str, args: &[&str]) -> (i32, Value) {
+    let zone: &[&str] = if args[0] == "connect" { &["--time-zone", "UTC"] } else { &[] };
     let output = program(&db.url)
         .args(["import", args[0], "env:OTHER", "--json"])
         .args(&args[1..])
+        .args(zone)
         .env("OTHER", other)
         .env("SECRET", "keyboard cat")
         .output()
@@ -109,7 +111,66 @@ async fn the_source_is_never_on_the_command_line() {
     run(&db.url, &["import", "connect", file, "--user-path", "user"]).failed(6, "PostgreSQL");
     run(&db.url, &["import", "connect", file, "--user-path", "a..b"]).failed(2, "names with a dot");
     run(&db.url, &["import", "connect", file]).failed(2, "Say with --user-path");
-    run(&db.url, &["import", "connect", file, "--user-path", "user", "--report", file]).failed(2, "exists");
+    run(&db.url, &["import", "connect", file, "--user-path", "user", "--report", file]).failed(2, "exists, and is no report");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), NOWHERE, "what is no report is not written into");
+    // Whoever writes a secret where its place should be named does not find it in a log as well.
+    run(&db.url, &["import", "connect", SECRET, "--user-path", "user"]).failed(3, "cannot be read");
+    run(&db.url, &["import", "connect", file, "--user-path", "user", "--cookie-secret", SECRET]).failed(3, "cannot be read");
+}
+
+/// connect's `expire` is a time of day of the application, and nothing in the table says where.
+#[tokio::test]
+async fn instants_without_a_time_zone_are_not_guessed() {
+    let db = database().await;
+    let other = other(
+        "create table session (sid varchar not null primary key, sess json not null, expire timestamp(6) not null);
+         insert into session select sid, '{\"cookie\":{}}', now() at time zone 'Asia/Tokyo' + wait
+           from (values ('ended-in-tokyo-an-hour-ago', interval '-1 hour'), ('goes-on-in-tokyo-for-an-hour', interval '1 hour')) v (sid, wait);",
+    )
+    .await;
+    let run = |zone: &[&str]| {
+        let mut program = program(&db.url);
+        program.args(["import", "connect", "env:OTHER", "--json", "--user-path", "user"]).args(zone).env("OTHER", &other);
+        program.output().unwrap()
+    };
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Give it with --time-zone"), "{output:?}");
+    assert_eq!(run(&["--time-zone", "Middle/Earth"]).status.code(), Some(2));
+    let report: Value = serde_json::from_slice(&run(&["--time-zone", "Asia/Tokyo"]).stdout).unwrap();
+    assert_eq!(report["outcomes"], json!({ "imported": 1, "expired": 1 }), "{report:#}");
+    assert_eq!(check(&db, "goes-on-in-tokyo-for-an-hour").code, 0);
+}
+
+/// Sixty megabytes of sessions are not in memory at once, and what is too long for a session is not fetched at all.
+#[tokio::test]
+async fn a_page_is_bounded_by_bytes() {
+    use tenure::store::{ConnectSettings, FOREIGN_DATA, ForeignDatabase, ForeignFormat};
+
+    let url = other(
+        "create table session (sid varchar not null primary key, sess json not null, expire timestamp(6) not null);
+         insert into session select 'session-' || to_char(n, 'FM000'), to_json(repeat('x', case n when 0 then 2000000 else 200000 end)), localtimestamp
+           from generate_series(0, 300) n;",
+    )
+    .await;
+    let settings = ConnectSettings { url, connections: 2, node: None, allow_plaintext: true, allow_lossy: true };
+    let mut foreign = ForeignDatabase::connect(&settings, ForeignFormat::Connect, None, Some("UTC")).await.unwrap();
+    let (mut rows, mut pages) = (0, 0);
+    loop {
+        let page = foreign.page().await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        if pages == 0 {
+            assert!(page[0].too_long && page[0].text.is_none());
+        }
+        let bytes: usize = page.iter().filter_map(|row| row.text.as_ref()).map(String::len).sum();
+        assert!(bytes < 40 << 20, "{bytes}");
+        assert!(page.iter().all(|row| row.text.as_ref().is_none_or(|text| text.len() <= FOREIGN_DATA)));
+        rows += page.len();
+        pages += 1;
+    }
+    assert_eq!((rows, pages), (301, 4));
 }
 
 #[tokio::test]
@@ -117,8 +178,8 @@ async fn case_86_one_import_at_a_time() {
     let db = database().await;
     let other = other(CONNECT).await;
     let claim = db.store.claim_import().await.unwrap();
-    let output =
-        program(&db.url).args(["import", "connect", "env:OTHER", "--user-path", "user"]).env("OTHER", &other).output().unwrap();
+    let args = ["import", "connect", "env:OTHER", "--user-path", "user", "--time-zone", "UTC"];
+    let output = program(&db.url).args(args).env("OTHER", &other).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Another import is running"));
     claim.release().await;
@@ -155,6 +216,56 @@ async fn sessions_of_django_are_read_without_running_any() {
     }
     assert_eq!(check(&db, "pickle0pickle0pickle0pickle0pick").code, 4);
     assert_eq!(db.count("select count(*) from tenure.session_attributes where length(attributes ->> 'note') = 200").await, 1);
+}
+
+/// Django lets nobody in who is inactive, whatever sessions they still have.
+#[tokio::test]
+async fn sessions_of_users_whom_django_deactivated_stay_out() {
+    let db = database().await;
+    let other = other(&format!(
+        "{DJANGO}
+         alter table auth_user add is_active boolean not null default true;
+         insert into auth_user values (8, 'beth.anglin', false);"
+    ))
+    .await;
+    let outcomes = json!({ "imported": 2, "user_inactive": 1, "rejected": 2 });
+    let (_, rehearsed) = import(&db, &other, &["django", "--create-users", "--dry-run"]);
+    assert_eq!(rehearsed["outcomes"]["user_inactive"], 1, "{rehearsed:#}");
+    let (_, report) = import(&db, &other, &["django", "--create-users"]);
+    assert_eq!((&report["outcomes"], &report["users_created"]), (&outcomes, &json!(2)), "{report:#}");
+    assert_eq!(db.count("select count(*) from tenure.users where name = 'beth.anglin' and not active").await, 1);
+    // Nor does somebody of the same name here let them in.
+    db.sql("update tenure.users set active = true, locked_out = false").await;
+    let (_, again) = import(&db, &other, &["django"]);
+    assert_eq!(again["outcomes"]["user_inactive"], 1, "{again:#}");
+    assert_eq!(check(&db, "strange0strange0strange0strange0").code, 4);
+}
+
+/// Begin the same import again: the report of what failed says what was done, and is gone on with.
+#[tokio::test]
+async fn an_import_that_failed_is_begun_again_as_it_was() {
+    let db = database().await;
+    db.user("abel.tuter").await;
+    let other = other(&format!("{DJANGO} alter table auth_user rename to elsewhere;")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report");
+    let run = || {
+        let mut program = program(&db.url);
+        program.args(["import", "django", "env:OTHER", "--json", "--report", file.to_str().unwrap()]).env("OTHER", &other);
+        let output = program.output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        (output.status.code(), report, String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, report, error) = run();
+    assert_eq!((code, &report["outcomes"], &report["complete"]), (Some(2), &json!({ "rejected": 2 }), &json!(false)), "{error}");
+    assert!(error.contains("begin the same import again") && error.contains("auth_user"), "{error}");
+    let lines = || std::fs::read_to_string(&file).unwrap().lines().count();
+    assert_eq!(lines(), 2);
+    let mut connection = PgConnection::connect(&other).await.unwrap();
+    sqlx::raw_sql("alter table elsewhere rename to auth_user").execute(&mut connection).await.unwrap();
+    let (code, report, error) = run();
+    assert_eq!((code, &report["outcomes"]), (Some(7), &json!({ "imported": 2, "rejected": 3 })), "{error}");
+    assert_eq!(lines(), 5);
 }
 
 #[tokio::test]
@@ -211,7 +322,7 @@ async fn case_117_an_import_that_is_stopped_goes_on_where_it_was() {
     // The first page waits here, so that the signal comes while it is written.
     let mut holder = db.connection().await;
     sqlx::query("select pg_advisory_lock_shared(hashtextextended('tenure.import', 1))").execute(&mut holder).await.unwrap();
-    let args = ["import", "connect", "env:OTHER", "--user-path", "user", "--json"];
+    let args = ["import", "connect", "env:OTHER", "--user-path", "user", "--time-zone", "UTC", "--json"];
     let mut child =
         program(&db.url).args(args).env("OTHER", &other).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let waiting = "select count(*) from pg_locks l join pg_database d on d.oid = l.database

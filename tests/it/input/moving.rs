@@ -18,6 +18,7 @@ fn row(text: &str, data: &[u8]) -> ForeignRow {
         key: KEY.to_owned(),
         text: Some(text.to_owned()),
         data: Some(data.to_owned()),
+        too_long: false,
         expires_at: None,
         created_at: None,
         last_activity_at: None,
@@ -50,6 +51,8 @@ fn rows_of_other_stores_that_cannot_be_read_say_why() {
         (Connect, format!("{{\"user\":{{\"name\":\"{SECRET}\\u202e\"}}}}"), "no user name"),
         (Connect, "{\"user\":{\"name\":\"\"}}".to_owned(), "no user name"),
         (Connect, format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20)), "longer than 1 MiB"),
+        // Nobody becomes a guest because their name cannot be read.
+        (Connect, "{\"user\":{\"name\":\"\\ud83d\"}}".to_owned(), "cannot be read"),
         (Django, String::new(), "not what Django's signing writes"),
         (Django, SECRET.to_owned(), "not what Django's signing writes"),
         (Django, format!("{SECRET}:1:1"), "not what Django's signing writes"),
@@ -92,6 +95,24 @@ fn a_row_keeps_its_user_and_not_too_much_data() {
     let taken = read(ForeignFormat::Connect, row(&large, b"")).unwrap();
     assert_eq!(taken.owner, Owner::Name("abel.tuter".to_owned()));
     assert!(taken.facts.attributes.is_empty() && taken.remark.unwrap().reason.contains("without its data"));
+    // What is no Unicode, or too deep, stays behind as well; and what stays behind is not told by its name.
+    let deep = format!("{}1{}", "[".repeat(130), "]".repeat(130));
+    for odd in ["\"\\ud83d\"", &deep, "\"\\u0000\""] {
+        let text = format!(
+            "{{\"{SECRET}\":{odd},\"cookie\":{{\"originalMaxAge\":1000}},\"user\":{{\"{SECRET}\":{odd},\"name\":\"abel.tuter\"}}}}"
+        );
+        let row = ForeignRow { expires_at: chrono::DateTime::from_timestamp(60, 0), ..row(&text, b"") };
+        let taken = read(ForeignFormat::Connect, row).unwrap_or_else(|remark| panic!("{odd}: {remark:?}"));
+        assert_eq!(taken.owner, Owner::Name("abel.tuter".to_owned()), "{odd}");
+        assert_eq!(taken.facts.last_activity_at, chrono::DateTime::from_timestamp(59, 0), "{odd}");
+        let reason = taken.remark.unwrap().reason;
+        assert!(taken.facts.attributes.is_empty() && reason.contains("without its data") && !reason.contains(SECRET), "{reason}");
+    }
+    let guest = read(ForeignFormat::Connect, row("{\"user\":[],\"a\":\"\\ud83d\"}", b"")).unwrap();
+    assert_eq!(guest.owner, Owner::Guest);
+    // base64 of `digest:{"_auth_user_id":"7","a":"\ud83d"}`.
+    let django = read(ForeignFormat::Django, row("ZGlnZXN0OnsiX2F1dGhfdXNlcl9pZCI6IjciLCJhIjoiXHVkODNkIn0=", b"")).unwrap();
+    assert_eq!((django.owner, django.remark.is_some()), (Owner::Id(7), true));
     // Numbers come out as they went in.
     let exact = "{\"user\":{\"name\":42},\"a\":0.30000000000000004,\"b\":1.7976931348623157e308,\"c\":-9223372036854775808}";
     let taken = read(ForeignFormat::Connect, row(exact, b"")).unwrap();
@@ -144,9 +165,9 @@ fn read_records(path: &Path, table: Option<Table>) -> Result<(usize, Vec<Remark>
 }
 
 const UNLOAD: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
-<unload unload_date="2027-06-01 09:00:00"><sys_user action="INSERT_OR_UPDATE"><active>true</active><name>Abel &amp; &#252;<![CDATA[<b>]]></name><user_name>abel.tuter</user_name></sys_user><sys_properties><name>glide.ui.session_timeout</name><value>045</value></sys_properties></unload>"#;
-const LIST: &str = "user_name,name,active\r\nabel.tuter,\"Tuter, \"\"Abel\"\"\",true\r\nbeth.anglin,,false\r\n";
-const RECORDS: &str = r#"{"records":[{"user_name":{"value":"abel.tuter","display_value":"x"},"name":"A\u00fc","active":"true"},{"user_name":"b"}]}"#;
+<unload unload_date="2027-06-01 09:00:00"><sys_user action="INSERT_OR_UPDATE"><active>true</active><locked_out/><name>Abel &amp; &#252;<![CDATA[<b>]]></name><user_name>abel.tuter</user_name></sys_user><sys_properties><name>glide.ui.session_timeout</name><value>045</value></sys_properties></unload>"#;
+const LIST: &str = "user_name,name,active,locked_out\r\nabel.tuter,\"Tuter, \"\"Abel\"\"\",true,\r\nbeth.anglin,,false,\r\n";
+const RECORDS: &str = r#"{"records":[{"user_name":{"value":"abel.tuter","display_value":"x"},"name":"A\u00fc","active":"true","locked_out":"false"},{"user_name":"b","active":"","locked_out":null}]}"#;
 
 /// Puts something else somewhere.
 fn damage(text: &[u8], rng: &mut impl Rng) -> Vec<u8> {
