@@ -25,7 +25,7 @@ pub struct Record {
     pub table: Option<String>,
     /// Whether it is a deletion.
     pub deleted: bool,
-    /// Fields that are not empty.
+    /// Its fields; one that is empty has an empty text, and one that the export does not have is not there.
     pub fields: HashMap<String, String>,
 }
 
@@ -54,7 +54,8 @@ fn xml(file: Opened, take: &mut dyn FnMut(Result<Record, Remark>) -> Result<(), 
         buffer.clear();
         let event = reader.read_event_into(&mut buffer).map_err(|error| match error {
             quick_xml::Error::Io(error) => broken(&error),
-            error => malformed(number, &format!("this is not well-formed XML: {error}.")),
+            // Its own words quote the file.
+            _ => malformed(number, &format!("this is not well-formed XML, at byte {}.", reader.error_position())),
         })?;
         match event {
             Event::Start(start) => {
@@ -85,7 +86,10 @@ fn xml(file: Opened, take: &mut dyn FnMut(Result<Record, Remark>) -> Result<(), 
             Event::End(_) => {
                 match depth {
                     2 => take(Ok(std::mem::take(&mut record)))?,
-                    3 if !text.trim().is_empty() => {
+                    3 => {
+                        if text.trim().is_empty() {
+                            text.clear();
+                        }
                         record.fields.insert(std::mem::take(&mut field), std::mem::take(&mut text));
                         if record.fields.len() > FIELDS {
                             return Err(malformed(number, "more than 1,000 fields. This is no export of a table."));
@@ -169,8 +173,7 @@ fn csv(file: Opened, take: &mut dyn FnMut(Result<Record, Remark>) -> Result<(), 
             Ok(false) => return Ok(()),
             Ok(true) => {
                 let line = row.position().map_or(line, csv::Position::line);
-                let fields = names.iter().zip(&row).filter(|(_, value)| !value.is_empty());
-                let fields = fields.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect();
+                let fields = names.iter().zip(&row).map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect();
                 take(Ok(Record { line, fields, ..Record::default() }))?;
             }
             Err(error) => match error.kind() {
@@ -219,15 +222,15 @@ fn json(file: Opened, take: &mut dyn FnMut(Result<Record, Remark>) -> Result<(),
     }
 }
 
-/// A field as text: plain, or with its value beside what is displayed.
+/// A field as text: plain, or with its value beside what is displayed. What is neither is as good as not there.
 fn text(value: Value) -> Option<String> {
     match value {
-        Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(text),
         Value::Bool(value) => Some(value.to_string()),
         Value::Number(value) => Some(value.to_string()),
         Value::Object(mut parts) => parts.remove("value").and_then(text),
-        Value::Null | Value::Array(_) => None,
+        Value::Null => Some(String::new()),
+        Value::Array(_) => None,
     }
 }
 

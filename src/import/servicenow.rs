@@ -40,14 +40,19 @@ pub fn convert(record: &Record, table: Option<Table>) -> Result<Item, Remark> {
     match table {
         Table::Users => row(record.line, Rows::Users, &user(record)?),
         // An empty value there is none at all.
-        Table::Properties if !record.fields.contains_key("value") => Ok(Item::Nothing),
+        Table::Properties if filled(record, "value").is_none() => Ok(Item::Nothing),
         Table::Properties => row(record.line, Rows::Properties, &property(record)?),
         Table::OauthEntities => row(record.line, Rows::OauthEntities, &entity(record)?),
     }
 }
 
+/// A field that is not empty.
+fn filled<'a>(record: &'a Record, field: &str) -> Option<&'a str> {
+    record.fields.get(field).map(String::as_str).filter(|text| !text.is_empty())
+}
+
 fn required<'a>(record: &'a Record, field: &str) -> Result<&'a str, Remark> {
-    record.fields.get(field).map(String::as_str).ok_or_else(|| Remark::new(record.line, field, "It is missing or empty."))
+    filled(record, field).ok_or_else(|| Remark::new(record.line, field, "It is missing or empty."))
 }
 
 /// A refusal of the validation room as a rejected line.
@@ -55,9 +60,11 @@ fn because<'a>(record: &'a Record, field: &'a str) -> impl Fn(Error) -> Remark +
     move |error| Remark::new(record.line, field, error.to_string())
 }
 
-fn boolean(record: &Record, field: &str, default: bool) -> Result<bool, Remark> {
-    let Some(text) = record.fields.get(field) else { return Ok(default) };
-    word(text).ok_or_else(|| Remark::new(record.line, field, "It is neither true nor false."))
+/// An empty one is false there. One that was not exported is nothing to guess at: it may lock its user out.
+fn boolean(record: &Record, field: &str) -> Result<bool, Remark> {
+    let said = |reason: &str| Remark::new(record.line, field, reason);
+    let text = record.fields.get(field).ok_or_else(|| said("It is missing: export this column too."))?;
+    if text.is_empty() { Ok(false) } else { word(text).ok_or_else(|| said("It is neither true nor false.")) }
 }
 
 fn word(text: &str) -> Option<bool> {
@@ -71,18 +78,18 @@ fn word(text: &str) -> Option<bool> {
 /// Roles stay there: what they allow is something else.
 fn user(record: &Record) -> Result<Value, Remark> {
     let name = user_name(required(record, "user_name")?).map_err(because(record, "user_name"))?;
-    let input = UserInput { display_name: record.fields.get("name").map(|name| Some(name.clone())), ..UserInput::default() };
+    let input = UserInput { display_name: filled(record, "name").map(|name| Some(name.to_owned())), ..UserInput::default() };
     let display_name = input.validate(&name).map_err(because(record, "name"))?.display_name.flatten();
     Ok(json!({
         "name": name, "display_name": display_name,
-        "active": boolean(record, "active", true)?, "locked_out": boolean(record, "locked_out", false)?,
+        "active": boolean(record, "active")?, "locked_out": boolean(record, "locked_out")?,
     }))
 }
 
 /// Whether a value fits says the catalogue; here it only gets the spelling of this store.
 fn property(record: &Record) -> Result<Value, Remark> {
     let name = required(record, "name")?;
-    let value = record.fields.get("value").map(|value| value.trim()).unwrap_or_default();
+    let value = filled(record, "value").unwrap_or_default().trim();
     if name.chars().count() > 255 || value.chars().count() > 255 || value.contains('\0') || name.contains('\0') {
         // No property of the catalogue is that long.
         return Ok(json!({ "name": "", "value": "-" }));
@@ -100,7 +107,7 @@ fn property(record: &Record) -> Result<Value, Remark> {
 
 fn entity(record: &Record) -> Result<Value, Remark> {
     let name = entity_name(required(record, "name")?).map_err(because(record, "name"))?;
-    let seconds = |field: &str| match record.fields.get(field).map(|text| text.trim().replace(',', "")) {
+    let seconds = |field: &str| match filled(record, field).map(|text| text.trim().replace(',', "")) {
         None => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| Remark::new(record.line, field, "It is no whole number of seconds.")),
     };
@@ -114,7 +121,7 @@ fn entity(record: &Record) -> Result<Value, Remark> {
     Ok(json!({
         "name": name, "client_id": put.client_id,
         "access_token_lifespan": put.access_token_lifespan, "refresh_token_lifespan": put.refresh_token_lifespan,
-        // It is encrypted there with a key that stays there: never imported.
-        "confidential": record.fields.contains_key("client_secret"),
+        // It is encrypted there with a key that stays there: never imported. Whoever may have one is not made public.
+        "confidential": record.fields.get("client_secret").is_none_or(|secret| !secret.is_empty()),
     }))
 }

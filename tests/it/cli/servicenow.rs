@@ -7,7 +7,7 @@ const UNLOAD: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <sys_user action="INSERT_OR_UPDATE"><active>true</active><locked_out>false</locked_out><name>Abel &amp; Tuter &#252;</name><user_name>abel.tuter</user_name><roles>admin</roles><user_password display_value="">hush-hush-4711</user_password><sys_id>62826bf03710200044e0bfc8bcbe5df1</sys_id></sys_user>
 <sys_user action="INSERT_OR_UPDATE"><active>false</active><locked_out/><name><![CDATA[Beth <Anglin>]]></name><user_name>beth.anglin</user_name></sys_user>
 <sys_user action="DELETE"><user_name>gone</user_name></sys_user>
-<sys_user action="INSERT_OR_UPDATE"><active>perhaps</active><user_name>cal</user_name></sys_user>
+<sys_user action="INSERT_OR_UPDATE"><active>perhaps</active><locked_out/><user_name>cal</user_name></sys_user>
 <sys_user action="INSERT_OR_UPDATE"><active>true</active><user_name/></sys_user>
 <sys_properties action="INSERT_OR_UPDATE"><name>glide.ui.session_timeout</name><value>045</value></sys_properties>
 <sys_properties action="INSERT_OR_UPDATE"><name>glide.ui.forgetme</name><value>Yes</value></sys_properties>
@@ -96,15 +96,18 @@ async fn what_properties_end_is_said_before_and_guarded() {
 #[tokio::test]
 async fn csv_and_json_bring_the_same() {
     for (case, content) in [
-        ("csv", "user_name,name,active\r\nabel.tuter,\"Tuter, Abel\",true\r\nbeth.anglin,,false\r\n"),
-        ("csv with a mark", "\u{feff}user_name,name,active\nabel.tuter,\"Tuter, Abel\",true\nbeth.anglin,,false"),
+        ("csv", "user_name,name,active,locked_out\r\nabel.tuter,\"Tuter, Abel\",true,\r\nbeth.anglin,,false,\r\n"),
+        (
+            "csv with a mark",
+            "\u{feff}user_name,name,active,locked_out\nabel.tuter,\"Tuter, Abel\",true,false\nbeth.anglin,,false,true",
+        ),
         (
             "json",
-            r#"{"records":[{"user_name":"abel.tuter","name":"Tuter, Abel","active":"true"},{"user_name":"beth.anglin","name":"","active":"false"}]}"#,
+            r#"{"records":[{"user_name":"abel.tuter","name":"Tuter, Abel","active":"true","locked_out":"false"},{"user_name":"beth.anglin","name":"","active":"","locked_out":""}]}"#,
         ),
         (
             "json of the table API",
-            r#"{"result":[{"user_name":{"value":"abel.tuter","display_value":"x"},"name":"Tuter, Abel"},{"user_name":"beth.anglin","active":false}]}"#,
+            r#"{"result":[{"user_name":{"value":"abel.tuter","display_value":"x"},"name":"Tuter, Abel","active":true,"locked_out":null},{"user_name":"beth.anglin","active":false,"locked_out":false}]}"#,
         ),
     ] {
         let db = database().await;
@@ -139,13 +142,19 @@ async fn cases_76_to_87_of_an_export_change_nothing() {
         ("87 UTF-16", utf_16, none, "iconv"),
         ("87 another encoding", UNLOAD.replacen("UTF-8", "ISO-8859-1", 1).into(), none, "another encoding"),
         ("a document type", doctype.into(), none, "document type declaration is refused"),
+        (
+            "a terminal's own words",
+            format!("<unload><sys_user><a>\u{1b}[2J{SECRET}</\u{1b}[2J{SECRET}></a></sys_user></unload>").into(),
+            none,
+            "not well-formed",
+        ),
         ("an entity", UNLOAD.replacen("&amp;", "&e;", 1).into(), none, "entity that XML itself does not define"),
         ("too deep", deep.into(), none, "nested deeper"),
         ("JSON too deep", format!("{{\"records\":[{}", "[".repeat(100_000)).into(), users, "not JSON of the form"),
     ];
     for (case, content, options, about) in table {
         let run = import(&db, content, options);
-        assert!(!run.err.contains("passwd"), "{case}: {}", run.err);
+        assert!(!run.err.contains("passwd") && !run.err.contains('\u{1b}'), "{case}: {:?}", run.err);
         run.failed(7, about);
         assert_eq!(db.count("select count(*) from tenure.users").await, 0, "{case}");
     }
@@ -156,8 +165,9 @@ async fn cases_76_to_87_of_an_export_change_nothing() {
 async fn a_bad_line_is_left_out_and_said() {
     let db = database().await;
     let long = "x".repeat(200);
-    let content =
-        format!("user_name,active\nabel.tuter,true\ntoo,many,fields\n{SECRET}{long},true\n\u{202e}evil,true\nbeth.anglin,true\n");
+    let content = format!(
+        "user_name,active,locked_out\nabel.tuter,true,\ntoo,many,fields,here\n{SECRET}{long},true,\n\u{202e}evil,true,\nbeth.anglin,true,\n"
+    );
     let run = import(&db, content, &["--table", "sys_user"]);
     let report = report(&run);
     assert_eq!((run.code, &report["outcomes"]), (7, &serde_json::json!({ "users_imported": 2, "rejected": 3 })), "{}", run.out);
@@ -165,4 +175,24 @@ async fn a_bad_line_is_left_out_and_said() {
         report["first_remarks"].as_array().unwrap().iter().map(|remark| remark["line"].as_u64().unwrap()).collect();
     assert_eq!(lines, [3, 4, 5]);
     assert!(!run.out.contains(SECRET) && !run.err.contains(SECRET), "{}{}", run.out, run.err);
+}
+
+/// What an export does not say is not taken to be what would let somebody in.
+#[tokio::test]
+async fn a_column_that_was_not_exported_opens_nothing() {
+    let db = database().await;
+    for columns in ["user_name,active\nabel.tuter,true\n", "user_name,locked_out\nabel.tuter,false\n"] {
+        let run = import(&db, columns, &["--table", "sys_user"]);
+        assert_eq!((run.code, &report(&run)["outcomes"]), (7, &serde_json::json!({ "rejected": 1 })), "{}", run.out);
+        assert!(run.out.contains("export this column too"), "{}", run.out);
+    }
+    let entities =
+        [("name,client_id\nUnsaid,1\n", "Unsaid"), ("name,client_id,client_secret\nSecret,2,x\nPublic,3,\n", "Secret")];
+    for (content, name) in entities {
+        let run = import(&db, content, &["--table", "oauth_entity"]);
+        assert_eq!(run.code, 0, "{name}: {}{}", run.out, run.err);
+    }
+    let confidential =
+        "select string_agg(name, ' ' order by name) from tenure.oauth_entities where client_secret_hash is not null";
+    assert_eq!(text(&db, confidential).await, "Secret Unsaid");
 }
