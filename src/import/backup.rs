@@ -474,7 +474,9 @@ fn session(number: u64, line: SessionLine) -> Result<Item, Remark> {
     if let Some(place) = &line.place {
         let attributes: Map<String, Value> = serde_json::from_str(place.attributes.get())
             .map_err(|_| Remark::new(number, "attributes", "They are no JSON object."))?;
-        input::attributes(&attributes).map_err(|error| Remark::new(number, "attributes", error.to_string()))?;
+        // Which one does not fit would quote its key.
+        input::attributes(&attributes)
+            .map_err(|_| Remark::new(number, "attributes", "They are more than the attributes of a session may be."))?;
     }
     let SessionLine { user, oauth_entity, session, place, tokens, .. } = line;
     // No client application has tokens that live longer, and no window is longer than its tokens (M2).

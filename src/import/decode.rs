@@ -93,8 +93,8 @@ pub fn decode(line: u64, row: ForeignRow, format: ForeignFormat, options: &Decod
 }
 
 /// Data that stays behind.
-const UNFIT: &str = "The session was taken without its data, which does not fit into the attributes of a session: 64 keys without control characters, \
-                     4 KiB each, 64 KiB in all, 32 levels, and only characters that PostgreSQL can store.";
+const UNFIT: &str = "The session was taken without its data, which does not fit into the attributes of a session: 64 keys \
+                     without control characters, 4 KiB each, 64 KiB in all, 32 levels, and only characters that PostgreSQL can store.";
 
 /// What an application kept in a session.
 struct Data {

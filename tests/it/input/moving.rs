@@ -203,6 +203,18 @@ fn damage(text: &[u8], rng: &mut impl Rng) -> Vec<u8> {
     text
 }
 
+/// The key of an attribute may be as secret as its value.
+#[test]
+fn an_attribute_that_does_not_fit_is_not_told_by_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let large = format!("\"attributes\":{{\"{SECRET}\":\"{}\"}}", "x".repeat(5000));
+    fs::write(&path, sealed(BACKUP.replace("\"attributes\":{\"a\":\"hush-hush-4711\"}", &large).as_bytes())).unwrap();
+    let (taken, remarks) = read_backup(&path).unwrap();
+    assert_eq!((taken, remarks.len(), &*remarks[0].field), (4, 1, "attributes"), "{remarks:?}");
+    assert!(!format!("{remarks:?}").contains(SECRET), "{remarks:?}");
+}
+
 #[test]
 fn files_cut_or_damaged_anywhere_are_refused_or_read() {
     let folder = tempfile::tempdir().unwrap();
