@@ -420,13 +420,14 @@ begin
 end
 $$;
 
--- tenure.users_follow: as in V7, guarded.
+-- tenure.users_follow: as in V7, guarded; what matters most to an auditor is in the details.
 create or replace function tenure.users_follow() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$
 begin
     if tg_op = 'INSERT' then
-        perform tenure.note('user_created', n.name, null, jsonb_build_object('active', n.active, 'locked_out', n.locked_out))
+        perform tenure.note('user_created', n.name, null, jsonb_strip_nulls(jsonb_build_object(
+                                'active', n.active, 'locked_out', n.locked_out, 'roles', case when n.roles <> '{}' then to_jsonb(n.roles) end)))
            from new_users n;
         return null;
     elsif tg_op = 'DELETE' then
@@ -442,13 +443,17 @@ begin
         perform tenure.guard(0);
     end if;
 
-    perform tenure.note(e.type, n.name, null, null)
+    perform tenure.note(e.type, n.name, null, case when e.type = 'user_changed' then m.more end)
        from new_users n
        join old_users o on o.id = n.id
+      cross join lateral (
+          select nullif(jsonb_strip_nulls(jsonb_build_object(
+                     'roles',        case when n.roles <> o.roles then jsonb_build_object('old', o.roles, 'new', n.roles) end,
+                     'password_set', case when n.password_hash is distinct from o.password_hash then true end)), '{}') as more) m
       cross join lateral unnest(
           case when n.active     <> o.active     then array[case when n.active     then 'user_activated'  else 'user_deactivated' end] end
           || case when n.locked_out <> o.locked_out then array[case when n.locked_out then 'user_locked_out' else 'user_unlocked' end] end
-          || case when (n.active, n.locked_out) = (o.active, o.locked_out) then array['user_changed'] end) as e (type)
+          || case when (n.active, n.locked_out) = (o.active, o.locked_out) or m.more is not null then array['user_changed'] end) as e (type)
       where (n.*) is distinct from (o.*);
 
     perform tenure.invalidate('u', array_agg(n.id::text))

@@ -1,11 +1,12 @@
 //! Following the events: first what was missed, page by page, then what the node's reader tells everybody.
 
 use tokio::sync::broadcast;
+use uuid::Uuid;
 
 use super::Manager;
 use crate::cluster::Told;
 use crate::error::{Error, Result};
-use crate::store::{EventPosition, EventRead, EventSnapshot, Store};
+use crate::store::{Actor, EventPosition, EventRead, EventSnapshot, Store};
 
 /// Events as they become visible.
 #[derive(Debug)]
@@ -23,6 +24,11 @@ pub struct Following {
 }
 
 impl Manager {
+    /// Whether every token that a session ever had was handed out by this actor.
+    pub async fn has_tokens_of(&self, session: Uuid, actor: Actor<'_>) -> Result<bool> {
+        self.store.has_tokens_of(session, actor).await
+    }
+
     /// Follows the events from a position that an earlier following told, or from now. Refused when too many do.
     pub async fn follow_events(&self, from: Option<EventPosition>) -> Result<Following> {
         let tail = self.tail.as_ref().ok_or_else(|| Error::unavailable("a tool follows no events"))?;

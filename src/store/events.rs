@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Store;
 use super::list::Page;
+use super::{Actor, Store};
 use crate::error::Result;
 
 /// One transition.
@@ -91,6 +91,20 @@ impl Store {
             (false, true) => self.event_walk_end(filter).await?,
         };
         Ok(Page { items: events, next: next.map(|id| id.to_string()) })
+    }
+
+    /// Whether every token that a session ever had was handed out by this actor.
+    pub async fn has_tokens_of(&self, session: Uuid, actor: Actor<'_>) -> Result<bool> {
+        Ok(sqlx::query_scalar!(
+            r#"/* token_actors */
+            select coalesce(bool_and(e.actor = $2), false) as "only!"
+              from tenure.session_events e
+             where e.session_id = $1 and e.type in ('session_created', 'session_imported', 'token_rotated')"#,
+            session,
+            actor.0
+        )
+        .fetch_one(&self.pool)
+        .await?)
     }
 
     /// Where a walk over events stopped; `None` when it saw all there are.

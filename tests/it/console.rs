@@ -6,7 +6,8 @@ mod scale;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder};
-use serde_json::json;
+use tenure::input::CreateSession;
+use tenure::store::Actor;
 
 use crate::support::{Answer, Api, Node, send};
 
@@ -30,8 +31,7 @@ impl Console {
     /// A user with these roles, signed in.
     pub async fn of(api: &Api, name: &str, roles: &[&str]) -> Self {
         user(api, name, roles).await;
-        let (session, token) = api.create(&json!({"kind": "user", "user": name})).await;
-        let session = session["id"].as_str().unwrap().to_owned();
+        let (session, token) = enter(api, name).await;
         Self { token, session, ..Self::stranger(&api.node) }
     }
 
@@ -81,6 +81,13 @@ pub fn fields(answer: &Answer, action: &str) -> Vec<(String, String)> {
             (name.to_owned(), rest.split('"').next().unwrap().to_owned())
         })
         .collect()
+}
+
+/// Id and token of a session as the sign-in page begins it.
+async fn enter(api: &Api, name: &str) -> (String, String) {
+    let new = CreateSession { kind: "user".into(), user: Some(name.into()), ..Default::default() };
+    let created = api.node.manager.create(&new.validate().unwrap(), Actor("console sign-in")).await.unwrap();
+    (created.session.id.to_string(), created.token.reveal().to_owned())
 }
 
 /// A user with these roles, by plain SQL, which judges no role.

@@ -18,6 +18,9 @@ use crate::store::{Actor, User};
 /// Who ends a session that is found over.
 const ACTOR: Actor<'_> = Actor("console");
 
+/// Who signs people in at the console, by their password. No API key has a name with a space in it.
+pub(super) const SIGN_IN: Actor<'_> = Actor("console sign-in");
+
 /// A user of the console whose roles allow what the handler does.
 pub(super) struct Operator<C = Admins> {
     user: User,
@@ -91,6 +94,10 @@ impl<C: Callers> FromRequestParts<App> for Operator<C> {
         let (Kind::User, Some(name)) = (checked.session.kind, checked.session.user) else {
             return Err(signed_out(Problem::sign_in_required()));
         };
+        // An application may sign anybody in, and hand out their tokens: that makes nobody an administrator here.
+        if !app.manager.has_tokens_of(checked.session.id, SIGN_IN).await? {
+            return Err(signed_out(Problem::sign_in_required()));
+        }
         let user = app.manager.user(&name).await?;
         let roles = roles(&user);
         let operator = Self { user, roles, session: checked.session.id, token, callers: PhantomData };
@@ -108,6 +115,9 @@ impl<C: Callers + 'static> Lasting for Operator<C> {
     async fn is_still_allowed(&self, app: &App) -> bool {
         let check = app.manager.check(&self.token, Some(Activity::Passive), CheckOptions::default(), ACTOR);
         if !matches!(check.await, Ok(Verdict::Live(checked)) if checked.session.id == self.session) {
+            return false;
+        }
+        if !matches!(app.manager.has_tokens_of(self.session, SIGN_IN).await, Ok(true)) {
             return false;
         }
         let allowed = |user: User| roles(&user).iter().any(|role| C::ROLES.contains(role));

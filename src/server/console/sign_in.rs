@@ -13,7 +13,7 @@ use super::super::problem::Problem;
 use super::super::routes::browser::{self, SignIn};
 use super::super::{AppState, cookie};
 use super::form::Form;
-use super::operator::is_welcome;
+use super::operator::{SIGN_IN, is_welcome};
 use super::page::{Answer, rendered};
 use super::shown;
 use crate::session::EndReason;
@@ -77,7 +77,7 @@ pub(super) async fn enter(
         remember_me: Some(false),
         device: None,
     };
-    let created = match browser::proved(&app, who, address, &headers, None).await {
+    let created = match browser::proved(&app, who, address, &headers, None, SIGN_IN).await {
         Ok(created) => created,
         Err(problem) => return refused(problem.status(), problem.detail()),
     };

@@ -105,7 +105,7 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     Body(request): Body<SignIn>,
 ) -> Result<Response, Problem> {
-    let created = proved(&app, request, address, &headers, Some(before.clone())).await?;
+    let created = proved(&app, request, address, &headers, Some(before.clone()), ACTOR).await?;
     try_to_end_before(&app, &before).await;
     let set = cookie::issue(&created.session, &created.token);
     let body = Json(SignedIn { session: created.session.without_place() });
@@ -119,6 +119,7 @@ pub(in crate::server) async fn proved(
     address: Option<IpAddr>,
     headers: &HeaderMap,
     guest_token: Option<String>,
+    actor: Actor<'_>,
 ) -> Result<Created, Problem> {
     let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
     let log_in = LogIn {
@@ -134,7 +135,7 @@ pub(in crate::server) async fn proved(
         carry_attributes: None,
         attributes: None,
     };
-    passwords::proved(app, log_in, ACTOR).await
+    passwords::proved(app, log_in, actor).await
 }
 
 /// Ends what the cookie held, and leaves no guest behind.

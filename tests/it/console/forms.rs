@@ -489,3 +489,18 @@ async fn fault_c50_the_stream_of_a_page_ends_with_its_session() {
     api.delete(&format!("/v1/sessions/{}", console.session)).await.expect(200);
     while timeout(soon, stream.chunk()).await.expect("it ends").unwrap().is_some() {}
 }
+
+#[tokio::test]
+async fn no_key_of_an_application_opens_the_console() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    page(&console.get("/console/keys").await, 200);
+    // An application may sign anybody in, an administrator too.
+    let (_, token) = api.create(&json!({"kind": "user", "user": "abel.tuter"})).await;
+    let forged = Console { token, ..Console::stranger(&api.node) };
+    sent_to(&forged.get("/console/keys").await, "/console/sign-in?next=/console/keys");
+    // It may renew any token.
+    let rotated = api.post(&format!("/v1/sessions/{}/rotate", console.session), &json!({})).await.expect(200);
+    let stolen = Console { token: rotated["token"].as_str().unwrap().to_owned(), ..Console::stranger(&api.node) };
+    sent_to(&stolen.get("/console/keys").await, "/console/sign-in?next=/console/keys");
+}

@@ -234,3 +234,23 @@ async fn rule_x4_no_secret_in_the_trail() {
         assert!(!trail.contains(secret), "{secret} is in {trail}");
     }
 }
+
+#[tokio::test]
+async fn rule_x4_the_trail_says_which_roles_were_given_and_taken() {
+    let db = stopped().await;
+    db.sql("delete from tenure.session_events").await;
+    for statement in [
+        "insert into tenure.users (name, roles) values ('bow.ruggeri', '{reporter}')",
+        "update tenure.users set roles = '{admin}' where name = 'bow.ruggeri'",
+        "update tenure.users set roles = '{}', locked_out = true where name = 'bow.ruggeri'",
+    ] {
+        db.sql(statement).await;
+    }
+    let told = "select string_agg(concat_ws(' ', type, details), '; ' order by type, details::text) from tenure.session_events";
+    assert_eq!(
+        text(&db, told).await,
+        "user_changed {\"roles\": {\"new\": [\"admin\"], \"old\": [\"reporter\"]}}; \
+         user_changed {\"roles\": {\"new\": [], \"old\": [\"admin\"]}}; \
+         user_created {\"roles\": [\"reporter\"], \"active\": true, \"locked_out\": false}; user_locked_out"
+    );
+}
