@@ -80,7 +80,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/console/nodes", get(nodes::list))
         .route("/console/audit", get(audit::list))
         .route("/console/keys", get(keys::list).post(keys::change))
-        .route("/console/live", get(live::events))
+        .route(live::PATH, get(live::events))
         .route("/console/console.css", get(async |headers: HeaderMap| STYLE.answer(&headers)))
         .route("/console/console.js", get(async |headers: HeaderMap| SCRIPT.answer(&headers)))
         .route("/console/{*path}", get(nothing))

@@ -11,6 +11,9 @@ use super::super::routes::stream;
 use super::operator::Operator;
 use super::page::Answer;
 
+/// Where it is.
+pub(super) const PATH: &str = "/console/live";
+
 /// The stream; it ends with the session or the role of who reads it.
 pub(super) async fn events(operator: Operator<Watchers>, State(app): AppState, headers: HeaderMap) -> Answer<Response> {
     let from = stream::position(&headers)?;

@@ -11,6 +11,7 @@ use super::super::problem::Problem;
 use super::super::same_origin::{CLIENT, single};
 use super::super::{App, cookie};
 use super::failure::Failure;
+use super::live;
 use crate::manager::{CheckOptions, Verdict};
 use crate::session::{Activity, Kind, Role};
 use crate::store::{Actor, User};
@@ -77,8 +78,9 @@ impl<C: Callers> FromRequestParts<App> for Operator<C> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        // What a page asks by itself is no activity: a page left open does not keep anybody signed in.
-        let by_script = single(&parts.headers, &CLIENT).is_ok_and(|value| value == Some("1"));
+        // What a page asks by itself is no activity: a page left open does not keep anybody signed in. The stream is always asked
+        // for by a script, again whenever it breaks off, and an EventSource cannot say so.
+        let by_script = parts.uri.path() == live::PATH || single(&parts.headers, &CLIENT).is_ok_and(|value| value == Some("1"));
         let activity = if by_script { Activity::Passive } else { Activity::User };
         let token = cookie::read(&parts.headers)?.unwrap_or_default().to_owned();
         let next = OriginalUri::from_request_parts(parts, app).await.ok();

@@ -308,6 +308,22 @@ async fn what_a_page_asks_by_itself_keeps_nobody_signed_in() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_opened_again_and_again_keeps_nobody_signed_in() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    api.db.advance(TimeDelta::minutes(20)).await;
+    // As an EventSource asks: it has no header of its own.
+    let stream = console.request(Method::GET, "/console/live").header("accept", "text/event-stream").send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    drop(stream);
+    api.node.manager.flush().await.unwrap();
+    api.db.advance(TimeDelta::minutes(11)).await;
+    // It is told so in a way that makes it stop asking; the page learns it beside it.
+    assert_eq!(console.get("/console/live").await.refused(401, "session_ended")["reason"], "idle");
+    sent_to(&console.get("/console/sessions").await, "/console/sign-in?reason=idle&next=/console/sessions");
+}
+
+#[tokio::test]
 async fn what_others_write_stays_text() {
     let api = Api::start().await;
     let console = Console::of(&api, "abel.tuter", &["admin"]).await;
