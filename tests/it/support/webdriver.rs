@@ -40,7 +40,7 @@ impl Browser {
         }
         // No sandbox: as root Chromium refuses to start with one, and it sees nothing but the test's own pages.
         let options = json!({"args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]});
-        let wanted = json!({"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
+        let wanted = json!({"browserName": "chrome", "timeouts": {"script": 10_000}, "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
         let wanted = json!({"capabilities": {"alwaysMatch": wanted}});
         let session = browser.call(Method::POST, "/session", Some(wanted)).await;
         browser.url = format!("{}/session/{}", browser.url, session["sessionId"].as_str().unwrap());
@@ -48,13 +48,17 @@ impl Browser {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        self.try_call(method, path, body).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    async fn try_call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Value> {
         let mut request = self.client.request(method, format!("{}{path}", self.url));
         if let Some(body) = body {
             request = request.json(&body);
         }
         let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        assert!(answer["value"]["error"].is_null(), "{path}: {}", answer["value"]);
-        answer["value"].clone()
+        let value = answer["value"].clone();
+        if value["error"].is_null() { Ok(value) } else { Err(value) }
     }
 
     /// Opens a page.
@@ -69,8 +73,12 @@ impl Browser {
 
     /// The value of an expression, awaited when it is a promise.
     pub async fn value(&self, expression: &str) -> Value {
+        self.try_value(expression).await.unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    async fn try_value(&self, expression: &str) -> Result<Value, Value> {
         let script = format!("const done = arguments[0]; Promise.resolve({expression}).then(done)");
-        self.call(Method::POST, "/execute/async", Some(json!({"script": script, "args": []}))).await
+        self.try_call(Method::POST, "/execute/async", Some(json!({"script": script, "args": []}))).await
     }
 
     /// Runs a statement and waits for nothing.
@@ -85,11 +93,15 @@ impl Browser {
         messages.filter(|message| message.contains("Content Security Policy") || message.contains("Trusted")).collect()
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true. One that a page was left with has no answer, and is asked again on the next.
     pub async fn until(&self, expression: &str, within: Duration) {
         let begun = Instant::now();
-        while self.value(expression).await != json!(true) {
-            assert!(begun.elapsed() < within, "not within {within:?}: {expression}, at {}", self.address().await);
+        loop {
+            let found = self.try_value(expression).await;
+            if found == Ok(json!(true)) {
+                break;
+            }
+            assert!(begun.elapsed() < within, "not within {within:?}: {expression}, {found:?} at {}", self.address().await);
             sleep(Duration::from_millis(50)).await;
         }
     }
