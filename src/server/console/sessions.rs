@@ -17,6 +17,7 @@ use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
 use super::shown::Line;
 use crate::cluster::Barrier;
+use crate::error::Error;
 use crate::session::Kind;
 use filter::Filter;
 
@@ -74,6 +75,8 @@ struct Receipt {
     ended: u32,
     /// How many were over already.
     over: u32,
+    /// Those that could not be ended, and why.
+    failed: Vec<(Uuid, String)>,
     barrier: Barrier,
     /// The session of who did it is among them.
     own: bool,
@@ -117,13 +120,29 @@ async fn ask(operator: &Operator<Admins>, app: &App, ids: &[Uuid]) -> Answer<Htm
 }
 
 async fn ended(operator: &Operator<Admins>, app: &App, ids: &[Uuid]) -> Answer<Html<String>> {
-    let mut ended = 0;
-    // One barrier for all of them, also for those before one that fails.
-    for id in ids {
-        ended += app.manager.terminate(*id, false, operator.actor()).await?.terminated;
+    let (mut ended, mut own, mut failed) = (0, false, Vec::new());
+    for (at, id) in ids.iter().enumerate() {
+        match app.manager.terminate(*id, false, operator.actor()).await {
+            Ok(done) => {
+                ended += done.terminated;
+                own |= *id == operator.session();
+            }
+            // What is wrong with one of them says nothing about the next.
+            Err(error) if error.refusal().is_some() => failed.push((*id, error)),
+            Err(error) => {
+                failed.push((*id, error));
+                let left = ids.get(at + 1..).unwrap_or_default();
+                failed.extend(left.iter().map(|id| (*id, Error::refused(503, "not_tried", "It was not tried.", ""))));
+                break;
+            }
+        }
     }
+    // One for all of them, whatever failed: of those that ended no node may accept one after this.
     let barrier = app.manager.barrier().await;
-    let over = u32::try_from(ids.len()).unwrap_or(u32::MAX).saturating_sub(ended);
-    let own = ids.contains(&operator.session());
-    rendered(&Receipt { frame: Frame::of(operator, "sessions"), ended, over, barrier, own })
+    if failed.len() == ids.len() && !failed.is_empty() {
+        return Err(failed.swap_remove(0).1.into());
+    }
+    let over = u32::try_from(ids.len() - failed.len()).unwrap_or(u32::MAX).saturating_sub(ended);
+    let failed = failed.into_iter().map(|(id, error)| (id, Problem::from(error).detail().to_owned())).collect();
+    rendered(&Receipt { frame: Frame::of(operator, "sessions"), ended, over, failed, barrier, own })
 }

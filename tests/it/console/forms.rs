@@ -171,6 +171,18 @@ async fn rule_u5_terminating_asks_first_then_shows_the_receipt_and_locks_nobody_
     }
     page(&console.post("/console/sessions/terminate", &[("id", "00000000-0000-7000-8000-000000000000")]).await, 404);
 
+    // What fails hides nothing of what was done.
+    let (session, token) = api.create(&json!({"kind": "user", "user": "bow.ruggeri"})).await;
+    let (unknown, known) = ("ffffffff-ffff-7fff-bfff-ffffffffffff", session["id"].as_str().unwrap());
+    for unknown in ["00000000-0000-7000-8000-000000000000", unknown] {
+        let done = console.post("/console/sessions/terminate", &[("id", known), ("id", unknown), ("sure", "yes")]).await;
+        let receipt = page(&done, 200);
+        assert!(receipt.contains("1 was not ended:") && receipt.contains(unknown) && receipt.contains("node-2"), "{receipt}");
+        assert!(!receipt.contains("Your own session"), "{receipt}");
+        page(&console.post("/console/sessions/terminate", &[("id", unknown), ("sure", "yes")]).await, 404);
+    }
+    api.check(&token).await.refused(401, "session_ended");
+
     // Only an administrator may.
     for role in ["user_admin", "reporter"] {
         let console = Console::of(&api, role, &[role]).await;

@@ -81,7 +81,8 @@ pub(in crate::server::console) async fn terminate(
         Ok(ended) => {
             let count = u32::try_from(ended.terminated).unwrap_or(u32::MAX);
             let frame = Frame::of(&operator, "sessions");
-            Ok(rendered(&Receipt { frame, ended: count, over: 0, barrier: ended.barrier, own: false })?.into_response())
+            Ok(rendered(&Receipt { frame, ended: count, over: 0, failed: Vec::new(), barrier: ended.barrier, own: false })?
+                .into_response())
         }
         Err(error) => match error.refusal().filter(|refusal| refusal.status == 409) {
             Some(refusal) => refused(StatusCode::CONFLICT, format!("{} Nothing was done.", refusal.message)).await,
