@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::super::address::ClientAddress;
 use super::super::auth::{Admins, Readers};
 use super::super::extract::Params;
 use super::super::problem::Problem;
@@ -15,11 +16,14 @@ use super::super::{App, AppState};
 use super::form::Form;
 use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
-use super::shown;
+use super::{shown, sure};
 use crate::cluster::Barrier;
 use crate::input;
 use crate::store::Property;
 use preview::Preview;
+
+/// When it is reached, every session that began before it ends, whatever a preview counts now.
+const MAINTENANCE: &str = "tenure.maintenance_at";
 
 /// A property as pages show it.
 struct Setting {
@@ -86,11 +90,13 @@ struct Page {
     /// Why it was refused, now or when it was tried.
     problem: Option<String>,
     preview: Option<Preview>,
+    /// Setting it asks for the password.
+    strong: bool,
 }
 
 impl Page {
     /// The page with the effect of a value, or without one of the default; what the rules refuse is said where it was typed.
-    async fn trying(app: &App, frame: Frame, name: &str, value: Option<&str>) -> Answer<Self> {
+    async fn trying<C>(app: &App, operator: &Operator<C>, name: &str, value: Option<&str>) -> Answer<Self> {
         let property = app.manager.property(name).await?;
         let typed = value.or(property.value.as_deref()).unwrap_or_default().to_owned();
         let (preview, problem) = match app.manager.rehearse_property(name, value).await {
@@ -100,21 +106,31 @@ impl Page {
                 None => return Err(error.into()),
             },
         };
-        Ok(Self { frame, setting: property.into(), typed, problem, preview })
+        let strong = match &preview {
+            Some(preview) => is_strong(app, operator, name, preview.needs_force, preview.expect).await?,
+            None => false,
+        };
+        let frame = Frame::of(operator, "properties");
+        Ok(Self { frame, setting: property.into(), typed, problem, preview, strong })
     }
+}
+
+/// Whether a change asks for the password: it ends every session, now or later, or very many, or goes against the rules.
+async fn is_strong<C>(app: &App, operator: &Operator<C>, name: &str, force: bool, ends: i64) -> Answer<bool> {
+    Ok(force || name == MAINTENANCE || sure::is_needed(app, operator, ends).await?)
 }
 
 /// The page of a property; with a value also what that would do (X2). Nothing is changed by looking.
 pub(super) async fn show(operator: Operator<Readers>, State(app): AppState, query: Result<Params<Query>, Problem>) -> Answer {
     let Params(query) = query?;
-    let frame = Frame::of(&operator, "properties");
     let value = query.value.as_deref().map(str::trim);
     if operator.may_change() && (value.is_some() || query.unset.is_some()) {
-        return rendered(&Page::trying(&app, frame, &query.name, value.filter(|_| query.unset.is_none())).await?);
+        return rendered(&Page::trying(&app, &operator, &query.name, value.filter(|_| query.unset.is_none())).await?);
     }
     let property = app.manager.property(&query.name).await?;
     let typed = property.value.clone().unwrap_or_default();
-    rendered(&Page { frame, setting: property.into(), typed, problem: None, preview: None })
+    let frame = Frame::of(&operator, "properties");
+    rendered(&Page { frame, setting: property.into(), typed, problem: None, preview: None, strong: false })
 }
 
 #[derive(Template)]
@@ -122,32 +138,60 @@ pub(super) async fn show(operator: Operator<Readers>, State(app): AppState, quer
 struct Receipt {
     frame: Frame,
     setting: Setting,
+    /// How many sessions it ended.
+    ended: i64,
+    /// The session of who did it is among them.
+    own: bool,
     barrier: Barrier,
 }
 
 /// Sets a property, or restores its default, once it was shown what that does: just this, or nothing (X2).
-pub(super) async fn change(operator: Operator<Admins>, State(app): AppState, form: Form) -> Answer<Response> {
+pub(super) async fn change(
+    operator: Operator<Admins>,
+    State(app): AppState,
+    address: ClientAddress,
+    form: Form,
+) -> Answer<Response> {
     let (name, force) = (form.one("name"), form.one("force") == "yes");
     let value = if form.one("act") == "unset" { None } else { Some(form.one("value").trim()) };
-    let frame = Frame::of(&operator, "properties");
     if form.one("expect").is_empty() {
-        let page = Page::trying(&app, frame, name, value).await?;
+        let page = Page::trying(&app, &operator, name, value).await?;
         let status = if page.problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         return Ok((status, rendered(&page)?).into_response());
     }
+    // What it would do now, beside why it was not done.
+    let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
+        let page = Page { problem: Some(problem), ..Page::trying(&app, &operator, name, value).await? };
+        Ok((status, rendered(&page)?).into_response())
+    };
+    // The number and the state do not say of which value they are.
+    if form.all("previewed").next() != value {
+        let problem = "What was previewed is another value than this one, so nothing was done. Below is what this one does.";
+        return refused(StatusCode::CONFLICT, problem.to_owned()).await;
+    }
     let basis = Some(form.one("expect_basis").to_owned());
     let expect = input::expect_parameters("expect", Some(form.one("expect")), "expect_basis", basis)?;
+    let ends = expect.expect.unwrap_or_default();
+    if is_strong(&app, &operator, name, force, ends).await?
+        && let Err(problem) = sure::prove(&app, &operator, address, &form).await
+    {
+        return refused(problem.status(), problem.detail().to_owned()).await;
+    }
     let error = match app.manager.change_property(name, value, force, &expect, operator.actor()).await {
         Ok(changed) => {
-            let receipt = Receipt { frame, setting: changed.property.into(), barrier: changed.barrier };
+            let frame = Frame::of(&operator, "properties");
+            let own = ends > 0
+                && match app.manager.session(operator.session(), operator.actor()).await {
+                    Ok(session) => session.state != "live",
+                    Err(error) => error.is_not_found(),
+                };
+            // The guard lets just so many end.
+            let receipt = Receipt { frame, setting: changed.property.into(), ended: ends, own, barrier: changed.barrier };
             return Ok(rendered(&receipt)?.into_response());
         }
         Err(error) => error,
     };
     let Some(refusal) = error.refusal().filter(|refusal| refusal.status != 404) else { return Err(error.into()) };
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-    let problem = Some(format!("{} {}", refusal.message, refusal.advice).trim().to_owned());
-    // What it would do now, beside why it was not done.
-    let page = Page::trying(&app, frame, name, value).await?;
-    Ok((status, rendered(&Page { problem, ..page })?).into_response())
+    refused(status, format!("{} {}", refusal.message, refusal.advice).trim().to_owned()).await
 }

@@ -1,5 +1,5 @@
-//! The strongest actions ask for the password once more: ending every session, giving roles, making and revoking keys. Whoever
-//! finds a browser that somebody left open cannot do them.
+//! The strongest actions ask for the password once more: ending every session or very many, what the rules want forced, giving
+//! roles, making and revoking keys. Whoever finds a browser that somebody left open cannot do them.
 
 use super::super::App;
 use super::super::address::ClientAddress;
@@ -7,6 +7,20 @@ use super::super::problem::Problem;
 use super::super::routes::passwords;
 use super::form::Form;
 use super::operator::Operator;
+use crate::store::Bulk;
+
+/// More sessions than this end only with the password.
+const MANY: i64 = 1_000;
+
+/// Whether ending so many sessions takes the password: very many, or all but the one of who does it. It goes by their number, not
+/// by how they are chosen: a condition that every session meets narrows nothing.
+pub(super) async fn is_needed<C>(app: &App, operator: &Operator<C>, count: i64) -> crate::Result<bool> {
+    if count <= 0 || count > MANY {
+        return Ok(count > MANY);
+    }
+    let others = Bulk { except: vec![operator.session()], ..Bulk::default() };
+    Ok(count >= app.manager.store().bulk_count(&others, count + 1).await?)
+}
 
 /// Refuses unless the form has the password of who sends it. Wrong ones are limited like those of the sign-in page.
 pub(super) async fn prove<C>(

@@ -1,5 +1,6 @@
 //! What forms do, and for whom.
 
+use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tenure::store::{Actor, Expect, UserPatch};
@@ -285,6 +286,7 @@ async fn rule_u2_and_u3_making_inactive_says_what_follows_from_the_properties() 
 async fn rule_p3_a_property_is_set_and_what_the_rules_refuse_is_said_where_it_was_typed() {
     let api = Api::start().await;
     let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    api.put("/v1/users/abel.tuter/password", &json!({ "password": PASSWORD })).await.expect(200);
     let (name, life) = ("glide.ui.session_timeout", "glide.ui.active.session.life_span");
     let value = async |name: &str| api.get(&format!("/v1/properties/{name}")).await.expect(200)["value"].clone();
     let set = async |name: &str, value: &str| {
@@ -312,7 +314,12 @@ async fn rule_p3_a_property_is_set_and_what_the_rules_refuse_is_said_where_it_wa
     let refused = console.send(&asked, "/console/property", &[("act", "set")]).await;
     assert!(page(&refused, 422).contains(name), "it names the other property: {}", refused.text);
     assert_eq!((value(name).await, value(life).await), (json!("45"), json!("0")));
-    page(&console.send(&refused, "/console/property", &[("act", "set"), ("force", "yes")]).await, 200);
+    // What the rules want forced asks for the password.
+    assert!(asked.text.contains("name=\"password\""), "{}", asked.text);
+    let force = [("act", "set"), ("force", "yes"), ("password", PASSWORD)];
+    page(&console.send(&asked, "/console/property", &force[..2]).await, 403);
+    assert_eq!(value(life).await, "0");
+    page(&console.send(&refused, "/console/property", &force).await, 200);
     assert_eq!(value(life).await, "10");
 
     // A preview that is outdated changes nothing.
@@ -328,6 +335,68 @@ async fn rule_p3_a_property_is_set_and_what_the_rules_refuse_is_said_where_it_wa
     let reporter = Console::of(&api, "don.goodliffe", &["reporter"]).await;
     page(&reporter.post("/console/property", &[("name", name), ("value", "20"), ("act", "set")]).await, 403);
     assert_eq!(value(name).await, "30");
+}
+
+#[tokio::test]
+async fn rule_x2_what_is_set_is_what_was_previewed() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    let (path, name) = ("/console/property", "glide.ui.session_timeout");
+    let asked = console.get(&format!("{path}?name={name}&value=29")).await;
+    let previewed = fields(&asked, path);
+    let other = |field: &(String, String)| match (&*field.0, &*field.1) {
+        ("value", "29") => ("value".to_owned(), "17".to_owned()),
+        _ => field.clone(),
+    };
+    let changed: Vec<_> = previewed.iter().map(other).chain([("act".to_owned(), "set".to_owned())]).collect();
+    let bare: Vec<_> = changed.iter().filter(|(name, _)| name != "previewed").cloned().collect();
+    let unset = previewed.iter().cloned().chain([("act".to_owned(), "unset".to_owned())]).collect();
+    for sent in [changed, bare, unset] {
+        let sent: Vec<_> = sent.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let refused = console.post(path, &sent).await;
+        assert!(page(&refused, 409).contains("nothing was done"), "{}", refused.text);
+        assert_eq!(api.get(&format!("/v1/properties/{name}")).await.expect(200)["value"], "30");
+    }
+    page(&console.send(&asked, path, &[("act", "set")]).await, 200);
+    assert_eq!(api.get(&format!("/v1/properties/{name}")).await.expect(200)["value"], "29");
+}
+
+#[tokio::test]
+async fn a_property_that_ends_every_session_asks_for_the_password_and_says_what_it_ended() {
+    let api = Api::start().await;
+    user(&api, "bow.ruggeri", &[]).await;
+    let mut victims = Vec::new();
+    for _ in 0..2 {
+        victims.push(api.create(&json!({"kind": "user", "user": "bow.ruggeri"})).await.1);
+    }
+    api.db.advance(TimeDelta::minutes(20)).await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    api.put("/v1/users/abel.tuter/password", &json!({ "password": PASSWORD })).await.expect(200);
+    let path = "/console/property";
+    let right = ("password", PASSWORD);
+    // Both of the others, and with them all but one's own.
+    let asked = console.get(&format!("{path}?name=glide.ui.session_timeout&value=15")).await;
+    assert!(page(&asked, 200).contains("2 sessions end at once") && asked.text.contains("name=\"password\""), "{}", asked.text);
+    for wrong in [&[("act", "set")][..], &[("act", "set"), ("password", "wrong")]] {
+        page(&console.send(&asked, path, wrong).await, 403);
+    }
+    assert_eq!(live(&api, "bow.ruggeri").await.len(), 2);
+    let done = console.send(&asked, path, &[("act", "set"), right]).await;
+    assert!(page(&done, 200).contains("2 sessions ended.") && !done.text.contains("Your own session"), "{}", done.text);
+    api.check(&victims[0]).await.refused(401, "session_ended");
+
+    // Maintenance ends every session that begins before it, though none now.
+    let asked = console.post(path, &[("name", "tenure.maintenance_at"), ("value", "2099-01-01T00:00:00Z")]).await;
+    assert!(page(&asked, 200).contains("name=\"password\""), "{}", asked.text);
+    page(&console.send(&asked, path, &[("act", "set")]).await, 403);
+    page(&console.send(&asked, path, &[("act", "set"), right]).await, 200);
+
+    // One's own session is one of them when the rules say so, and is said to be.
+    api.db.advance(TimeDelta::minutes(12)).await;
+    let asked = console.post(path, &[("name", "glide.ui.active.session.life_span"), ("value", "10")]).await;
+    let done = console.send(&asked, path, &[("act", "set"), ("force", "yes"), right]).await;
+    let receipt = page(&done, 200);
+    assert!(receipt.contains("1 session ended.") && receipt.contains("Your own session was among them"), "{receipt}");
 }
 
 async fn set_by_another(api: &Api, name: &str, value: &str) {
@@ -364,6 +433,14 @@ async fn rule_x3_all_that_match_end_when_their_number_is_typed() {
         assert_eq!(checked.status, status, "{}", checked.text);
     }
 
+    // A condition that all of them meet narrows nothing.
+    for everything in [("idle", "0"), ("created_from", "2000-01-01T00:00"), ("kind", "user")] {
+        let asked = console.post(path, &[everything]).await;
+        assert!(page(&asked, 200).contains("Terminate 1 session?"), "{}", asked.text);
+        assert!(asked.text.contains("name=\"password\""), "{everything:?}: {}", asked.text);
+    }
+    page(&console.post(path, &[("idle", "0"), ("typed", "1"), ("sure", "yes")]).await, 403);
+    assert_eq!(live(&api, "abel.tuter").await.len(), 1);
     // Every session of the store: the number and the password, and never the session of who does it.
     let asked = console.post(path, &[]).await;
     assert!(page(&asked, 200).contains("Terminate 1 session?") && asked.text.contains("name=\"password\""), "{}", asked.text);

@@ -1,4 +1,5 @@
-//! Ending all sessions that match: previewed, confirmed by typing how many, and for every session of the store by the password.
+//! Ending all sessions that match: previewed, confirmed by typing how many, and for all or very many of the store by
+//! the password.
 
 use std::ops::ControlFlow;
 
@@ -23,8 +24,10 @@ use crate::store::{Bulk, BulkExample, BulkForecast, BulkOrder, PlaceForecast};
 struct Page {
     frame: Frame,
     filter: Filter,
-    /// No condition narrows it, so it asks for the password.
+    /// No condition narrows it.
     everything: bool,
+    /// It asks for the password.
+    strong: bool,
     count: i64,
     users: i64,
     places: Vec<PlaceForecast>,
@@ -62,17 +65,19 @@ pub(in crate::server::console) async fn terminate(
     let bulk = Bulk { filter: filter.judged()?, except: vec![operator.session()], ..Bulk::default() };
     let everything = bulk.is_everything();
     let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
-        let page = page(&app, Frame::of(&operator, "sessions"), Filter::of(&form), &bulk, Some(problem)).await?;
+        let page = page(&app, &operator, Filter::of(&form), &bulk, Some(problem)).await?;
         Ok((status, rendered(&page)?).into_response())
     };
     if form.one("sure") != "yes" {
-        let page = page(&app, Frame::of(&operator, "sessions"), filter, &bulk, None).await?;
+        let page = page(&app, &operator, filter, &bulk, None).await?;
         return Ok(rendered(&page)?.into_response());
     }
     let Ok(expect) = form.one("typed").trim().parse() else {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, "Type how many sessions are to end, as a number.".to_owned()).await;
     };
-    if everything && let Err(problem) = sure::prove(&app, &operator, address, &form).await {
+    // By the number that was typed: it ends just so many, or none.
+    let strong = everything || sure::is_needed(&app, &operator, expect).await?;
+    if strong && let Err(problem) = sure::prove(&app, &operator, address, &form).await {
         return refused(problem.status(), problem.detail().to_owned()).await;
     }
     let order = BulkOrder { bulk: bulk.clone(), expect: Some(expect), all: everything, ..BulkOrder::default() };
@@ -91,12 +96,13 @@ pub(in crate::server::console) async fn terminate(
     }
 }
 
-async fn page(app: &App, frame: Frame, filter: Filter, bulk: &Bulk, problem: Option<String>) -> Answer<Page> {
+async fn page(app: &App, operator: &Operator<Admins>, filter: Filter, bulk: &Bulk, problem: Option<String>) -> Answer<Page> {
     let BulkForecast { ends_now, users, sessions, examples, .. } = app.manager.rehearse_bulk(bulk).await?;
     Ok(Page {
-        frame,
+        frame: Frame::of(operator, "sessions"),
         filter,
         everything: bulk.is_everything(),
+        strong: bulk.is_everything() || sure::is_needed(app, operator, ends_now).await?,
         count: ends_now,
         users,
         places: sessions,
