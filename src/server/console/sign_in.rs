@@ -1,5 +1,7 @@
 //! In and out.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use axum::extract::State;
 use axum::http::header::SET_COOKIE;
@@ -11,13 +13,18 @@ use super::super::address::ClientAddress;
 use super::super::extract::Params;
 use super::super::problem::Problem;
 use super::super::routes::browser::{self, SignIn};
-use super::super::{AppState, cookie};
+use super::super::routes::passwords;
+use super::super::{App, AppState, cookie};
 use super::form::Form;
 use super::operator::{SIGN_IN, is_welcome};
 use super::page::{Answer, rendered};
 use super::shown;
+use crate::input;
 use crate::session::EndReason;
-use crate::store::Actor;
+
+/// What somebody is told who may sign in elsewhere, but not here.
+const NO_ROLE: &str =
+    "Your name and password are right, but you have no role for the console. An administrator can give you one.";
 
 /// Where one begins.
 const HOME: &str = "/console";
@@ -59,6 +66,16 @@ pub(super) async fn show(arrival: Result<Params<Arrival>, Problem>) -> Answer {
     rendered(&Page { told: reason.map(shown::ended_because), problem: None, user: "", next })
 }
 
+/// Whether a user has a role for the console; refused unless this is their password, so that nobody else learns it.
+async fn is_admitted(app: &App, user: &str, password: &str, address: Option<IpAddr>) -> Result<bool, Problem> {
+    let user = input::user_name(user)?;
+    if !passwords::is_of(app, &user, password, address).await? {
+        let (message, advice) = ("The user name or the password is wrong.", "Correct them and try again.");
+        return Err(Problem::new(401, "invalid_credentials", message, advice));
+    }
+    Ok(is_welcome(&app.manager.user(&user).await?))
+}
+
 /// Signs in. Whoever has no role for the console gets no session either, and keeps the one they had.
 pub(super) async fn enter(
     ClientAddress(address): ClientAddress,
@@ -70,6 +87,12 @@ pub(super) async fn enter(
     let refused = |status: StatusCode, problem: &str| -> Answer<Response> {
         Ok((status, rendered(&Page { told: None, problem: Some(problem), user, next })?).into_response())
     };
+    // Who has no role is judged before there is a session: a new one may take the place of another one of theirs (X5).
+    match is_admitted(&app, user, form.one("password"), address).await {
+        Ok(true) => {}
+        Ok(false) => return refused(StatusCode::FORBIDDEN, NO_ROLE),
+        Err(problem) => return refused(problem.status(), problem.detail()),
+    }
     let who = SignIn {
         user: user.to_owned(),
         password: form.one("password").to_owned(),
@@ -81,14 +104,6 @@ pub(super) async fn enter(
         Ok(created) => created,
         Err(problem) => return refused(problem.status(), problem.detail()),
     };
-    let account = app.manager.user(created.session.user.as_deref().unwrap_or_default()).await?;
-    if !is_welcome(&account) {
-        app.manager.terminate(created.session.id, false, Actor("console")).await?;
-        return refused(
-            StatusCode::FORBIDDEN,
-            "Your name and password are right, but you have no role for the console. An administrator can give you one.",
-        );
-    }
     if let Ok(Some(before)) = cookie::read(&headers) {
         browser::try_to_end_before(&app, before).await;
     }

@@ -71,6 +71,12 @@ async fn who_may_not_sign_in_gets_no_session_and_is_told_why() {
         assert!(page(&answer, status).contains(said), "{name}: {}", answer.text);
         assert!(answer.header("set-cookie").is_none() && !answer.text.contains(PASSWORD));
     }
+    // Nor does the attempt cost them a session they have.
+    api.put("/v1/properties/tenure.user.max_sessions", &json!({ "value": "1" })).await.expect(200);
+    let (session, token) = api.create(&json!({"kind": "user", "user": "bow.ruggeri"})).await;
+    page(&attempt("bow.ruggeri", PASSWORD).await, 403);
+    api.check(&token).await.expect(200);
+    api.delete(&format!("/v1/sessions/{}", session["id"].as_str().unwrap())).await.expect(200);
     api.patch("/v1/users/abel.tuter", &json!({"locked_out": true})).await.expect(200);
     page(&attempt("abel.tuter", PASSWORD).await, 403);
     assert_eq!(api.get("/v1/sessions").await.expect(200)["items"], json!([]));
