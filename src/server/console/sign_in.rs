@@ -53,7 +53,8 @@ struct Page<'a> {
 /// A page of the console, and nothing else: a link to the sign-in page must not lead elsewhere afterwards.
 fn inside(next: &str) -> &str {
     let path = next.split(['?', '#']).next().unwrap_or_default();
-    let plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    // A browser reads %2e as a dot, so nothing may be written in another way.
+    let plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') && !path.contains('%');
     let below = path == HOME || path.strip_prefix(HOME).is_some_and(|rest| rest.starts_with('/'));
     if plain && below && !path.contains("//") && !path.contains("/.") { next } else { HOME }
 }
@@ -125,7 +126,13 @@ mod tests {
 
     #[test]
     fn a_sign_in_leads_to_a_page_of_the_console_and_nowhere_else() {
-        for next in ["/console", "/console/sessions", "/console/sessions?user=abel.tuter&after=x", "/console?x#y"] {
+        for next in [
+            "/console",
+            "/console/sessions",
+            "/console/sessions?user=abel.tuter&after=x",
+            "/console/user?name=%C3%A4",
+            "/console?x#y",
+        ] {
             assert_eq!(inside(next), next);
         }
         for next in [
@@ -136,6 +143,8 @@ mod tests {
             "/consolex",
             "/console//evil.example",
             "/console/../v1/events",
+            "/console/%2e%2e/v1/browser/session",
+            "/console/.%2E/v1/events",
             "/console/\r\nSet-Cookie: x",
             "console/sessions",
             "javascript:alert(1)",
