@@ -88,10 +88,13 @@ impl<C: Callers> FromRequestParts<App> for Operator<C> {
         let signed_out = |problem: Problem| Failure::signed_out(problem, by_script, next.clone());
 
         let options = CheckOptions::default();
-        let checked = match app.manager.check(&token, Some(activity), options, ACTOR).await? {
-            Verdict::Live(checked) => checked,
-            Verdict::Over(over) => return Err(signed_out(over.into())),
-            Verdict::TokenExpired | Verdict::Unknown => return Err(signed_out(Problem::unknown_token())),
+        let checked = match app.manager.check(&token, Some(activity), options, ACTOR).await {
+            Ok(Verdict::Live(checked)) => checked,
+            Ok(Verdict::Over(over)) => return Err(signed_out(over.into())),
+            // A kind that has no such activity is not that of a person at a page.
+            Err(error) if error.code() == "activity_not_for_kind" => return Err(signed_out(Problem::sign_in_required())),
+            Err(error) => return Err(error.into()),
+            Ok(Verdict::TokenExpired | Verdict::Unknown) => return Err(signed_out(Problem::unknown_token())),
         };
         let (Kind::User, Some(name)) = (checked.session.kind, checked.session.user) else {
             return Err(signed_out(Problem::sign_in_required()));
