@@ -284,12 +284,13 @@ impl Store {
     }
 }
 
-/// Whether any administrator has access.
+/// Whether any administrator has access to pages, which takes a password.
 async fn has_admin(transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>) -> Result<bool> {
     let found = sqlx::query_scalar!(
         r#"/* user_has_admin */
         select exists (select from tenure.users u join tenure.policies p on p.kind = 'user'
-                        where 'admin' = any (u.roles) and not u.locked_out and (u.active or not p.refuse_inactive)) as "found!""#
+                        where 'admin' = any (u.roles) and u.password_hash is not null
+                          and not u.locked_out and (u.active or not p.refuse_inactive)) as "found!""#
     );
     Ok(found.fetch_one(&mut **transaction).await?)
 }

@@ -550,6 +550,11 @@ async fn fault_51_the_last_administrator_stays_one() {
     assert!(page(&refused, 409).contains("last administrator"), "{}", refused.text);
     assert_eq!(api.get("/v1/users/abel.tuter").await.expect(200)["locked_out"], false);
 
+    // Nobody can work in the console as an administrator without a password.
+    super::user(&api, "nobody.yet", &["admin"]).await;
+    let refused = console.send(&asked, "/console/user", &[("sure", "yes")]).await;
+    assert!(page(&refused, 409).contains("last administrator"), "{}", refused.text);
+
     // Two at once, each about to leave the other: one of them goes, whoever is first.
     user(&api, "don.goodliffe", &["admin"]).await;
     let lock = UserPatch { locked_out: Some(true), ..UserPatch::default() };
