@@ -21,7 +21,7 @@ use crate::store::{Event, EventFilter};
 const MOST: i64 = 50;
 
 /// Types of events that can be asked for by name.
-const TYPES: [&str; 11] = [
+const TYPES: &[&str] = &[
     "session_created",
     "session_ended",
     "user_created",
@@ -33,6 +33,16 @@ const TYPES: [&str; 11] = [
     "user_deleted",
     "property_set",
     "property_removed",
+    "oauth_entity_created",
+    "oauth_entity_changed",
+    "oauth_entity_deleted",
+    "access_token_revoked",
+    "token_rotated",
+    "session_imported",
+    "api_key_created",
+    "api_key_changed",
+    "api_key_revoked",
+    "history_dropped",
 ];
 
 /// Which events; empty is any.
@@ -52,7 +62,7 @@ pub(super) struct Query {
 struct Page {
     frame: Frame,
     query: Query,
-    types: [&'static str; 11],
+    types: &'static [&'static str],
     lines: Vec<Line>,
     /// The query string of the next page.
     next: Option<String>,

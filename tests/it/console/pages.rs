@@ -266,6 +266,20 @@ async fn rule_x4_the_audit_says_who_did_what() {
         assert!(answer.text.contains(part), "{part}: {}", answer.text);
     }
     page(&console.get("/console/audit?session=nonsense").await, 400);
+    // Whatever the store notes can be asked for by name.
+    for kind in [
+        "api_key_created",
+        "api_key_revoked",
+        "oauth_entity_created",
+        "oauth_entity_changed",
+        "oauth_entity_deleted",
+        "access_token_revoked",
+        "token_rotated",
+        "session_imported",
+        "history_dropped",
+    ] {
+        assert!(answer.text.contains(&format!("<option>{kind}</option>")), "{kind}: {}", answer.text);
+    }
 }
 
 #[tokio::test]
