@@ -30,7 +30,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Redirect, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get};
 use tokio::time::Instant;
 
 use super::App;
@@ -65,14 +65,14 @@ pub(super) fn routes() -> Router<App> {
         .route("/console/", get(home))
         .route("/console/overview", get(overview::show))
         .route("/console/sign-in", get(sign_in::show).post(sign_in::enter))
-        .route("/console/sign-out", post(sign_in::leave))
+        .route("/console/sign-out", only_sent("/console/overview").post(sign_in::leave))
         .route("/console/sessions", get(sessions::list))
         .route("/console/sessions/{id}", get(session::show))
-        .route("/console/sessions/terminate", post(sessions::terminate))
-        .route("/console/sessions/matching", post(sessions::terminate_matching))
+        .route("/console/sessions/terminate", only_sent("/console/sessions").post(sessions::terminate))
+        .route("/console/sessions/matching", only_sent("/console/sessions").post(sessions::terminate_matching))
         .route("/console/users", get(users::list))
         .route("/console/user", get(users::show).post(users::change))
-        .route("/console/user/roles", post(users::roles))
+        .route("/console/user/roles", only_sent("/console/users").post(users::roles))
         .route("/console/properties", get(properties::list))
         .route("/console/property", get(properties::show).post(properties::change))
         .route("/console/entities", get(entities::list))
@@ -85,6 +85,11 @@ pub(super) fn routes() -> Router<App> {
         .route("/console/console.js", get(async |headers: HeaderMap| SCRIPT.answer(&headers)))
         .route("/console/{*path}", get(nothing))
         .layer(from_fn(guard))
+}
+
+/// What only a form is sent to leads on to its list when it is opened, by the way back or by a bookmark.
+fn only_sent(list: &'static str) -> MethodRouter<App> {
+    get(async move || Redirect::to(list))
 }
 
 async fn home() -> Redirect {

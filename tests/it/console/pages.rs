@@ -338,6 +338,43 @@ async fn a_stream_that_is_opened_again_and_again_keeps_nobody_signed_in() {
 }
 
 #[tokio::test]
+async fn whoever_is_refused_finds_the_way_out() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &[]).await;
+    let refused = console.get("/console/overview").await;
+    assert!(page(&refused, 403).contains("href=\"/console/sign-in\""), "{}", refused.text);
+    sent_to(&console.send(&refused, "/console/sign-out", &[]).await, "/console/sign-in?reason=signed_out");
+    sent_to(&console.get("/console/overview").await, "/console/sign-in?reason=signed_out&next=/console/overview");
+}
+
+#[tokio::test]
+async fn rule_k1_a_session_that_is_no_persons_is_not_signed_in() {
+    let api = Api::start().await;
+    super::user(&api, "abel.tuter", &["admin"]).await;
+    api.put("/v1/oauth-entities/Kiosk", &json!({})).await.expect(201);
+    for (kind, entity) in [("mobile", Some("Kiosk")), ("integration", None)] {
+        let (_, token) = api.create(&json!({"kind": kind, "user": "abel.tuter", "oauth_entity": entity})).await;
+        let console = Console { token, ..Console::stranger(&api.node) };
+        sent_to(&console.get("/console/overview").await, "/console/sign-in?next=/console/overview");
+        assert_eq!(console.get("/console/live").await.status, 401, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_only_a_form_is_sent_to_leads_to_its_list() {
+    let api = Api::start().await;
+    let stranger = Console::stranger(&api.node);
+    for (path, list) in [
+        ("/console/sessions/terminate", "/console/sessions"),
+        ("/console/sessions/matching", "/console/sessions"),
+        ("/console/user/roles", "/console/users"),
+        ("/console/sign-out", "/console/overview"),
+    ] {
+        sent_to(&stranger.get(path).await, list);
+    }
+}
+
+#[tokio::test]
 async fn what_others_write_stays_text() {
     let api = Api::start().await;
     let console = Console::of(&api, "abel.tuter", &["admin"]).await;
