@@ -143,7 +143,7 @@ impl Store {
     /// How many sessions these are, counted no further than `most`.
     pub async fn bulk_count(&self, bulk: &Bulk, most: i64) -> Result<i64> {
         let mut query = bulk.statement("/* bulk_count */ select count(*) from (select f.id", None);
-        Ok(query.push(" limit ").push_bind(most).push(") some").build_query_scalar().fetch_one(&self.pool).await?)
+        Ok(query.push(" limit ").push_bind(most).push(") counted").build_query_scalar().fetch_one(&self.pool).await?)
     }
 
     /// How many of these ids were never given to a session, or to none that is retained.

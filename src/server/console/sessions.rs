@@ -17,7 +17,6 @@ use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
 use super::shown::Line;
 use crate::cluster::Barrier;
-use crate::error::Error;
 use crate::session::Kind;
 use filter::Filter;
 
@@ -120,29 +119,35 @@ async fn ask(operator: &Operator<Admins>, app: &App, ids: &[Uuid]) -> Answer<Htm
 }
 
 async fn ended(operator: &Operator<Admins>, app: &App, ids: &[Uuid]) -> Answer<Html<String>> {
-    let (mut ended, mut own, mut failed) = (0, false, Vec::new());
+    let (mut ended, mut own) = (0, false);
+    let (mut failed, mut first) = (Vec::new(), None);
     for (at, id) in ids.iter().enumerate() {
-        match app.manager.terminate(*id, false, operator.actor()).await {
+        let error = match app.manager.terminate(*id, false, operator.actor()).await {
             Ok(done) => {
                 ended += done.terminated;
                 own |= *id == operator.session();
+                continue;
             }
-            // What is wrong with one of them says nothing about the next.
-            Err(error) if error.refusal().is_some() => failed.push((*id, error)),
-            Err(error) => {
-                failed.push((*id, error));
-                let left = ids.get(at + 1..).unwrap_or_default();
-                failed.extend(left.iter().map(|id| (*id, Error::refused(503, "not_tried", "It was not tried.", ""))));
-                break;
-            }
+            Err(error) => error,
+        };
+        // What is wrong with one of them says nothing about the next; what is wrong with the store does.
+        let goes_on = error.refusal().is_some();
+        let problem = Problem::from(error);
+        failed.push((*id, problem.detail().to_owned()));
+        first.get_or_insert(problem);
+        if !goes_on {
+            let left = ids.get(at + 1..).unwrap_or_default();
+            failed.extend(left.iter().map(|id| (*id, "It was not tried.".to_owned())));
+            break;
         }
     }
     // One for all of them, whatever failed: of those that ended no node may accept one after this.
     let barrier = app.manager.barrier().await;
-    if failed.len() == ids.len() && !failed.is_empty() {
-        return Err(failed.swap_remove(0).1.into());
+    if failed.len() == ids.len()
+        && let Some(problem) = first
+    {
+        return Err(problem.into());
     }
     let over = u32::try_from(ids.len() - failed.len()).unwrap_or(u32::MAX).saturating_sub(ended);
-    let failed = failed.into_iter().map(|(id, error)| (id, Problem::from(error).detail().to_owned())).collect();
     rendered(&Receipt { frame: Frame::of(operator, "sessions"), ended, over, failed, barrier, own })
 }

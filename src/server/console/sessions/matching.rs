@@ -77,6 +77,11 @@ pub(in crate::server::console) async fn terminate(
     };
     // By the number that was typed: it ends just so many, or none.
     let strong = everything || sure::is_needed(&app, &operator, expect).await?;
+    // Whoever mistypes the number is told that, rather than asked for a password that the right one does not need.
+    if strong && app.manager.store().bulk_count(&bulk, expect.saturating_add(1).max(0)).await? != expect {
+        let problem = "The number is not that of the sessions that match now. Nothing was done.";
+        return refused(StatusCode::CONFLICT, problem.to_owned()).await;
+    }
     if strong && let Err(problem) = sure::prove(&app, &operator, address, &form).await {
         return refused(problem.status(), problem.detail().to_owned()).await;
     }
