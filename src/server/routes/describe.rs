@@ -149,9 +149,6 @@ fn given(mut schema: Value) -> Value {
 
 /// What a parameter may hold: all of them are text to HTTP, and read strictly.
 fn shape(path: &str, name: &str) -> Option<Value> {
-    let line = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
-    let instant = "^(0[1-9]|[1-9][0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
-                   T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
     Some(match name {
         "after" if matches!(path, "/v1/users" | "/v1/oauth-entities") => {
             json!({"type": "integer", "minimum": 1, "maximum": i64::MAX})
@@ -166,13 +163,11 @@ fn shape(path: &str, name: &str) -> Option<Value> {
         }
         "activity" | "x-tenure-activity" => reported(),
         "kind" => json!({"$ref": "#/components/schemas/Kind"}),
-        "node" | "type" => json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": line}),
+        "node" | "type" => line(),
         "active" | "locked_out" | "barrier" | "force" => json!({"type": "boolean"}),
         "address" => json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
         "idle_minutes_min" => json!({"type": "integer", "minimum": 0, "maximum": 525_600}),
-        "created_from" | "created_to" | "last_activity_from" | "last_activity_to" => {
-            json!({"type": "string", "format": "date-time", "pattern": instant})
-        }
+        "created_from" | "created_to" | "last_activity_from" | "last_activity_to" => instant(),
         "state" => json!({"type": "string", "enum": ["live", "ended", "all"], "default": "live"}),
         "channel" => json!({"type": "string", "enum": ["login", "email", "integration"], "default": "login"}),
         "expect" => expected(),
@@ -182,6 +177,18 @@ fn shape(path: &str, name: &str) -> Option<Value> {
         "Last-Event-ID" => json!({"type": "string", "pattern": "^([0-9A-F]{8}-[1-9][0-9]{0,18})?$"}),
         _ => return None,
     })
+}
+
+/// One line of text.
+fn line() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$"})
+}
+
+/// An instant with offset, within what a clock shows.
+fn instant() -> Value {
+    let pattern = "^(0[1-9]|[1-9][0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
+                   T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+    json!({"type": "string", "format": "date-time", "pattern": pattern})
 }
 
 /// A user name: nothing that cannot be seen, and no space around it.
@@ -246,7 +253,7 @@ fn facts() -> Vec<(String, Value)> {
         (of("CreateSession", "attributes"), nullable(payload.clone())),
         (of("LogIn", "user"), user_name()),
         (of("LogIn", "device"), nullable(devices.clone())),
-        (of("LogIn", "client_address"), address),
+        (of("LogIn", "client_address"), address.clone()),
         (of("LogIn", "homepage_refresh_minutes"), nullable(day.clone())),
         (of("LogIn", "idle_limit_minutes"), nullable(day.clone())),
         (of("LogIn", "attributes"), nullable(payload.clone())),
@@ -276,8 +283,13 @@ fn facts() -> Vec<(String, Value)> {
         (of("UserInput", "expect"), nullable(expected())),
         (of("SessionFilter", "user"), nullable(user_name())),
         (of("SessionFilter", "kind"), nullable(words(&["user", "guest", "integration", "mobile"]))),
-        (of("SessionFilter", "node"), nullable(text(1, 255))),
+        (of("SessionFilter", "node"), nullable(line())),
+        (of("SessionFilter", "address"), address),
         (of("SessionFilter", "idle_minutes_min"), nullable(json!({"type": "integer", "minimum": 0, "maximum": 525_600}))),
+        (of("SessionFilter", "created_from"), nullable(instant())),
+        (of("SessionFilter", "created_to"), nullable(instant())),
+        (of("SessionFilter", "last_activity_from"), nullable(instant())),
+        (of("SessionFilter", "last_activity_to"), nullable(instant())),
         (of("TerminateInput", "ids"), json!({"minItems": 1, "maxItems": 1000})),
         (of("TerminateInput", "except"), json!({"maxItems": 100})),
         (of("TerminateInput", "reason"), nullable(words(&["terminated", "maintenance"]))),
