@@ -28,9 +28,11 @@ if [ ! -d "$data/base" ]; then
     [ "$(id -u)" = 0 ] && chown postgres "$data"
     as_server "$bin/initdb" -D "$data" -U tenure --auth=trust -E UTF8 --locale=C.UTF-8 >&2
 fi
+# Of PostgreSQL's own settings these two are of a far smaller machine than anybody would keep sessions on.
+sized="-c shared_buffers=512MB -c max_wal_size=4GB"
 if ! as_server "$bin/pg_ctl" -D "$data" status >/dev/null 2>&1; then
     as_server "$bin/pg_ctl" -D "$data" -w -l "$data/log" \
-        -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=''" start >&2
+        -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' $sized" start >&2
 fi
 psql="psql -q -X -v ON_ERROR_STOP=1 -h 127.0.0.1 -p $port -U tenure"
 $psql -d postgres -c "drop database if exists $name with (force)" -c "create database $name" >&2

@@ -1,28 +1,24 @@
 //! `tenure import ...`: moving in. What is there already is skipped, so an import that was stopped is begun again as it was.
 
 mod flow;
+mod foreign;
 mod report;
 mod servicenow;
 mod source;
 mod tenure;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use super::database::{actor, operator};
 use super::{Failure, Global};
-use crate::error::Error;
-use crate::import::{DecodeOptions, Decoded, Owner, Remark, decode};
+use crate::import::DecodeOptions;
 use crate::input::expect_parameters;
-use crate::manager::Manager;
-use crate::store::{
-    Actor, ConnectSettings, ForeignDatabase, ForeignFormat, ForeignRow, ForeignUser, ImportRow, ImportSession, ImportWay, LANES,
-    Outcome, PropertyWay,
-};
-use flow::{Stop, claimed, progress, write_lanes};
+use crate::store::{ConnectSettings, ForeignDatabase, ForeignFormat, ImportWay, PropertyWay};
+use flow::claimed;
+use foreign::Import;
 use report::Report;
 use source::secret;
 
@@ -112,16 +108,6 @@ impl PropertyArgs {
     }
 }
 
-/// Everything that one import needs to know.
-struct Import<'a> {
-    args: &'a ForeignArgs,
-    format: ForeignFormat,
-    options: DecodeOptions,
-    users_table: Option<String>,
-    way: ImportWay<'static>,
-    actor: Actor<'a>,
-}
-
 pub(super) async fn run(global: &Global, command: ImportCommand) -> Result<(), Failure> {
     let operator = operator();
     let (format, source, args, users_table, cookie_secret) = match &command {
@@ -148,7 +134,7 @@ pub(super) async fn run(global: &Global, command: ImportCommand) -> Result<(), F
     let import = Import {
         args,
         format,
-        options: DecodeOptions { user_path, cookie_secret },
+        options: Arc::new(DecodeOptions { user_path, cookie_secret }),
         users_table,
         way: ImportWay { source, strict_idle: args.strict_idle, ignore_case: args.ignore_case, rehearse: args.dry_run },
         actor: actor(&operator),
@@ -167,116 +153,4 @@ pub(super) async fn run(global: &Global, command: ImportCommand) -> Result<(), F
         import.all(manager, &mut foreign, stop, report).await
     })
     .await
-}
-
-impl Import<'_> {
-    /// Every page, until somebody stops it between two: while one is written the next is read.
-    async fn all(
-        &self,
-        manager: &Manager,
-        foreign: &mut ForeignDatabase,
-        stop: &Stop,
-        report: &mut Report,
-    ) -> Result<(), Failure> {
-        let bar = progress(foreign.count().await?);
-        let mut first = 1;
-        let mut page = foreign.page().await?;
-        while !page.is_empty() && !stop.asked() {
-            let rows = page.len() as u64;
-            let lanes = self.prepare(manager, foreign, report, first, page).await?;
-            // Who is to be created is there by then.
-            let absent = if self.args.create_users { "imported" } else { "unknown_user" };
-            let (next, written) = tokio::join!(foreign.page(), write_lanes(manager, lanes, self.way, self.actor, report, absent));
-            written?;
-            first += rows;
-            report.read(rows);
-            bar.inc(rows);
-            page = next?;
-        }
-        bar.finish_and_clear();
-        Ok(())
-    }
-
-    /// Reads a page, and sorts it into lanes.
-    async fn prepare(
-        &self,
-        manager: &Manager,
-        foreign: &mut ForeignDatabase,
-        report: &mut Report,
-        first: u64,
-        page: Vec<ForeignRow>,
-    ) -> Result<[Vec<ImportSession>; LANES], Failure> {
-        let mut taken: Vec<(u64, Decoded)> = Vec::with_capacity(page.len());
-        for (line, row) in (first..).zip(page) {
-            match decode(line, row, self.format, &self.options) {
-                Ok(mut decoded) => {
-                    if let Some(remark) = decoded.remark.take() {
-                        report.partly(remark)?;
-                    }
-                    taken.push((line, decoded));
-                }
-                Err(remark) => report.rejected(remark)?,
-            }
-        }
-        let known = self.users(foreign, &taken).await?;
-        let mut batches = [const { Vec::new() }; LANES];
-        let mut users = BTreeMap::new();
-        let mut inactive = Vec::new();
-        for (line, decoded) in taken {
-            let user = match decoded.owner {
-                Owner::Guest => {
-                    report.guest();
-                    None
-                }
-                Owner::Name(name) => Some(ForeignUser { name, active: true }),
-                Owner::Id(id) => {
-                    let Some(user) = known.get(&id) else {
-                        report.rejected(Remark::new(line, "user", "The source has no user of its number any more."))?;
-                        continue;
-                    };
-                    Some(user.clone())
-                }
-            };
-            if let (true, Some(user)) = (self.args.create_users, &user) {
-                users.insert(user.name.clone(), user.active);
-            }
-            // Nobody is let in again whom the source no longer lets in, whatever is known of them here.
-            if user.as_ref().is_some_and(|user| !user.active) {
-                inactive.push(Outcome { line, word: "user_inactive".to_owned(), rule: None });
-                continue;
-            }
-            let user = user.map(|user| user.name);
-            match ImportSession::foreign(line, &decoded.token, user, &decoded.facts) {
-                Ok(session) => batches[session.lane()].push(session),
-                Err(error) => report.rejected(Remark::unwritten(line, &error))?,
-            }
-        }
-        if !users.is_empty() {
-            let row =
-                |(line, (name, active))| ImportRow::new(line, &json!({ "name": name, "active": active, "locked_out": false }));
-            let rows: Vec<_> = (first..).zip(&users).map(row).collect::<Result<_, _>>().map_err(Error::failed)?;
-            let outcomes = manager.store().import_users(&rows, self.way.rehearse, self.actor).await?;
-            report.users(outcomes.iter().filter(|outcome| outcome.word == "imported").count() as u64);
-        }
-        report.outcomes(inactive)?;
-        Ok(batches)
-    }
-
-    /// Users whom the source knows by number.
-    async fn users(&self, foreign: &mut ForeignDatabase, taken: &[(u64, Decoded)]) -> Result<HashMap<i64, ForeignUser>, Failure> {
-        let ids: BTreeSet<i64> = taken
-            .iter()
-            .filter_map(|(_, decoded)| match decoded.owner {
-                Owner::Id(id) => Some(id),
-                _ => None,
-            })
-            .collect();
-        let Some(table) = self.users_table.as_ref().filter(|_| !ids.is_empty()) else { return Ok(HashMap::new()) };
-        let users = foreign.users(table, &ids.into_iter().collect::<Vec<_>>()).await?;
-        // A name that cannot be one here is as good as none: its sessions are left out, by line.
-        let named = |(id, user): (i64, ForeignUser)| {
-            Some((id, ForeignUser { name: crate::input::user_name(&user.name).ok()?, active: user.active }))
-        };
-        Ok(users.into_iter().filter_map(named).collect())
-    }
 }

@@ -23,6 +23,9 @@ const BATCH: usize = 2000;
 /// Most properties, which are judged against each other and so written at once: an instance of ServiceNow has tens of thousands.
 const PROPERTIES: usize = 100_000;
 
+/// Sessions by the lane they are written in.
+pub(super) type Lanes = [Vec<ImportSession>; LANES];
+
 /// Whether somebody pressed Ctrl-C since it began to listen.
 pub(super) struct Stop {
     asked: Arc<AtomicBool>,
@@ -160,7 +163,7 @@ struct Waiting<'a> {
     actor: Actor<'a>,
     report: &'a mut Report,
     rows: BTreeMap<Rows, Vec<ImportRow>>,
-    sessions: [Vec<ImportSession>; LANES],
+    sessions: Lanes,
 }
 
 impl Waiting<'_> {
@@ -233,7 +236,7 @@ impl Waiting<'_> {
 /// Writes the sessions of every lane at once. A rehearsal creates nobody: what lacks only its user or client application is said to be `absent`.
 pub(super) async fn write_lanes(
     manager: &Manager,
-    mut lanes: [Vec<ImportSession>; LANES],
+    mut lanes: Lanes,
     way: ImportWay<'_>,
     actor: Actor<'_>,
     report: &mut Report,
@@ -262,7 +265,7 @@ pub(super) async fn write_lanes(
 }
 
 /// Takes out all but the first session of each token: a source may name it twice, with two users, and lanes do not see each other.
-fn take_repeated(lanes: &mut [Vec<ImportSession>; LANES]) -> Vec<Outcome> {
+fn take_repeated(lanes: &mut Lanes) -> Vec<Outcome> {
     let mut first: HashMap<String, u64> = HashMap::new();
     for session in lanes.iter().flatten() {
         let line = first.entry(session.token().to_owned()).or_insert(session.line());

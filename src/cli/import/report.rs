@@ -138,8 +138,8 @@ impl Report {
         self.users_created += created;
     }
 
-    pub(super) fn guest(&mut self) {
-        self.guests += 1;
+    pub(super) fn guests(&mut self, rows: u64) {
+        self.guests += rows;
     }
 
     /// Live sessions that properties ended.
