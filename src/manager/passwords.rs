@@ -34,24 +34,38 @@ impl Manager {
     /// Refused with 401 `invalid_credentials` when it is not, whatever the reason and after the same work; only who knows the
     /// password learns that the user is locked out or inactive. Unavailable also when no turn came within 2 s.
     pub async fn log_in(&self, new: &NewSession, password: Password, actor: Actor<'_>) -> Result<Created> {
-        let hash = match &new.user {
-            Some(user) => self.store.password_hash(user).await?,
-            None => None,
+        self.log_in_if(|_| Ok(()), new, password, actor).await
+    }
+
+    /// As [`Manager::log_in`], where not everybody is welcome who knows their password: `admits` judges the user once it is proved, and
+    /// before there is a session, which may take the place of another one of theirs (X5).
+    pub async fn log_in_if(
+        &self,
+        admits: impl FnOnce(&User) -> Result<()>,
+        new: &NewSession,
+        password: Password,
+        actor: Actor<'_>,
+    ) -> Result<Created> {
+        let name = new.user.as_deref().unwrap_or_default();
+        self.prove(name, password).await?;
+        let created = async {
+            admits(&self.user(name).await?)?;
+            self.create(new, actor).await
         };
-        if !self.hashing(move || password.matches(hash.as_deref())).await? {
-            return Err(invalid_credentials());
-        }
-        match self.create(new, actor).await {
+        match created.await {
             // Deleted since the password was read.
             Err(error) if error.is_not_found() => Err(invalid_credentials()),
             created => created,
         }
     }
 
-    /// Whether this is the password of a user; of one without a password none is, after the same work.
-    pub async fn is_password(&self, user: &str, password: Password) -> Result<bool> {
+    /// Refuses unless this is the password of the user; of one without a password none is, after the same work.
+    ///
+    /// # Errors
+    /// Refused with 401 `invalid_credentials`; unavailable also when no turn came within 2 s.
+    pub async fn prove(&self, user: &str, password: Password) -> Result<()> {
         let hash = self.store.password_hash(user).await?;
-        self.hashing(move || password.matches(hash.as_deref())).await
+        if self.hashing(move || password.matches(hash.as_deref())).await? { Ok(()) } else { Err(invalid_credentials()) }
     }
 
     /// Gives a user another password. Sessions go on: whoever wants them ended ends them.

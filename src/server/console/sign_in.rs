@@ -1,11 +1,9 @@
 //! In and out.
 
-use std::net::IpAddr;
-
 use askama::Template;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::SET_COOKIE;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
@@ -13,18 +11,14 @@ use super::super::address::ClientAddress;
 use super::super::extract::Params;
 use super::super::problem::Problem;
 use super::super::routes::browser::{self, SignIn};
-use super::super::routes::passwords;
-use super::super::{App, AppState, cookie};
+use super::super::{AppState, cookie};
 use super::form::Form;
 use super::operator::{SIGN_IN, is_welcome};
 use super::page::{Answer, rendered};
 use super::shown;
-use crate::input;
+use crate::error::Error;
 use crate::session::EndReason;
-
-/// What somebody is told who may sign in elsewhere, but not here.
-const NO_ROLE: &str =
-    "Your name and password are right, but you have no role for the console. An administrator can give you one.";
+use crate::store::User;
 
 /// Where one begins.
 const HOME: &str = "/console";
@@ -67,14 +61,18 @@ pub(super) async fn show(arrival: Result<Params<Arrival>, Problem>) -> Answer {
     rendered(&Page { told: reason.map(shown::ended_because), problem: None, user: "", next })
 }
 
-/// Whether a user has a role for the console; refused unless this is their password, so that nobody else learns it.
-async fn is_admitted(app: &App, user: &str, password: &str, address: Option<IpAddr>) -> Result<bool, Problem> {
-    let user = input::user_name(user)?;
-    if !passwords::is_of(app, &user, password, address).await? {
-        let (message, advice) = ("The user name or the password is wrong.", "Correct them and try again.");
-        return Err(Problem::new(401, "invalid_credentials", message, advice));
+/// Refuses whoever has no role for the console.
+fn admits(user: &User) -> crate::Result<()> {
+    if is_welcome(user) {
+        return Ok(());
     }
-    Ok(is_welcome(&app.manager.user(&user).await?))
+    let advice = "An administrator can give you one.";
+    Err(Error::refused(
+        403,
+        "role_not_allowed",
+        "Your name and password are right, but you have no role for the console.",
+        advice,
+    ))
 }
 
 /// Signs in. Whoever has no role for the console gets no session either, and keeps the one they had.
@@ -85,15 +83,6 @@ pub(super) async fn enter(
     form: Form,
 ) -> Answer<Response> {
     let (user, next) = (form.one("user"), inside(form.one("next")));
-    let refused = |status: StatusCode, problem: &str| -> Answer<Response> {
-        Ok((status, rendered(&Page { told: None, problem: Some(problem), user, next })?).into_response())
-    };
-    // Who has no role is judged before there is a session: a new one may take the place of another one of theirs (X5).
-    match is_admitted(&app, user, form.one("password"), address).await {
-        Ok(true) => {}
-        Ok(false) => return refused(StatusCode::FORBIDDEN, NO_ROLE),
-        Err(problem) => return refused(problem.status(), problem.detail()),
-    }
     let who = SignIn {
         user: user.to_owned(),
         password: form.one("password").to_owned(),
@@ -101,9 +90,12 @@ pub(super) async fn enter(
         remember_me: Some(false),
         device: None,
     };
-    let created = match browser::proved(&app, who, address, &headers, None, SIGN_IN).await {
+    let created = match browser::proved(&app, who, admits, address, &headers, None, SIGN_IN).await {
         Ok(created) => created,
-        Err(problem) => return refused(problem.status(), problem.detail()),
+        Err(problem) => {
+            let page = rendered(&Page { told: None, problem: Some(problem.detail()), user, next })?;
+            return Ok((problem.status(), page).into_response());
+        }
     };
     if let Ok(Some(before)) = cookie::read(&headers) {
         browser::try_to_end_before(&app, before).await;

@@ -18,7 +18,7 @@ use super::super::problem::Problem;
 use super::super::same_origin::SameOrigin;
 use super::super::{App, AppState, cookie};
 use super::check::answer;
-use super::passwords;
+use super::passwords::{self, Admits};
 use crate::input::{self, LogIn};
 use crate::manager::{CheckOptions, Checked, Created};
 use crate::session::{Activity, SessionView};
@@ -105,7 +105,7 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     Body(request): Body<SignIn>,
 ) -> Result<Response, Problem> {
-    let created = proved(&app, request, address, &headers, Some(before.clone()), ACTOR).await?;
+    let created = proved(&app, request, |_| Ok(()), address, &headers, Some(before.clone()), ACTOR).await?;
     try_to_end_before(&app, &before).await;
     let set = cookie::issue(&created.session, &created.token);
     let body = Json(SignedIn { session: created.session.without_place() });
@@ -116,6 +116,7 @@ pub(super) async fn sign_in(
 pub(in crate::server) async fn proved(
     app: &App,
     who: SignIn,
+    admits: Admits,
     address: Option<IpAddr>,
     headers: &HeaderMap,
     guest_token: Option<String>,
@@ -135,7 +136,7 @@ pub(in crate::server) async fn proved(
         carry_attributes: None,
         attributes: None,
     };
-    passwords::proved(app, log_in, actor).await
+    passwords::proved(app, log_in, admits, actor).await
 }
 
 /// Ends what the cookie held, and leaves no guest behind.

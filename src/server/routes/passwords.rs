@@ -1,5 +1,8 @@
 //! Signing in by name and password, and setting one.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -25,46 +28,54 @@ pub(super) async fn log_in(
     Body(request): Body<LogIn>,
 ) -> Result<(StatusCode, Json<CreatedView>), Problem> {
     app.limits.create(caller.key_id(), Instant::now())?;
-    Ok((StatusCode::CREATED, Json(proved(&app, request, caller.actor()).await?.into())))
+    Ok((StatusCode::CREATED, Json(proved(&app, request, |_| Ok(()), caller.actor()).await?.into())))
 }
 
-/// The session of whoever proves to be its user; failed attempts are limited by user and address.
-pub(super) async fn proved(app: &App, request: LogIn, actor: Actor<'_>) -> Result<Created, Problem> {
+/// Judges whoever has proved their password, before they have a session.
+pub(in crate::server) type Admits = fn(&User) -> crate::Result<()>;
+
+/// The session of whoever proves to be its user.
+pub(super) async fn proved(app: &App, request: LogIn, admits: Admits, actor: Actor<'_>) -> Result<Created, Problem> {
     let (new, password) = request.validate()?;
-    let (address, user) = (new.client_address, new.user.as_deref().unwrap_or_default());
-    app.limits.attempt(address, user, Instant::now())?;
-    // It goes on when the client does not wait: a right password must not count as a wrong one.
-    let (app, user, actor) = (app.clone(), user.to_owned(), actor.0.to_owned());
-    let attempt = tokio::spawn(async move {
-        let created = app.manager.log_in(&new, password, Actor(&actor)).await;
-        if !matches!(&created, Err(error) if error.code() == "invalid_credentials") {
-            app.limits.excuse(address, &user, Instant::now());
-        }
-        created
-    });
-    Ok(attempt.await.map_err(crate::Error::failed)??)
+    let (address, user, actor) = (new.client_address, new.user.clone().unwrap_or_default(), actor.0.to_owned());
+    let manager = Arc::clone(&app.manager);
+    let created = async move { manager.log_in_if(admits, &new, password, Actor(&actor)).await };
+    Ok(attempted(app, address, user, created).await??)
 }
 
-/// Whether this is the password of a user; failed attempts are limited as those to sign in are.
+/// Whether this is the password of a user.
 #[cfg(feature = "console")]
-pub(in crate::server) async fn is_of(
+pub(in crate::server) async fn is_of(app: &App, user: &str, password: &str, address: Option<IpAddr>) -> Result<bool, Problem> {
+    let (manager, name, password) = (Arc::clone(&app.manager), user.to_owned(), input::presented_password(password));
+    let proved = async move { manager.prove(&name, password).await };
+    match attempted(app, address, user.to_owned(), proved).await? {
+        Err(error) if is_wrong(&error) => Ok(false),
+        proved => Ok(proved.map(|()| true)?),
+    }
+}
+
+fn is_wrong(error: &crate::Error) -> bool {
+    error.code() == "invalid_credentials"
+}
+
+/// An attempt to prove a password; failed ones are limited by user and address.
+async fn attempted<T: Send + 'static>(
     app: &App,
-    user: &str,
-    password: &str,
-    address: Option<std::net::IpAddr>,
-) -> Result<bool, Problem> {
-    app.limits.attempt(address, user, Instant::now())?;
-    let password = input::presented_password(password);
-    let (app, user) = (app.clone(), user.to_owned());
-    // It goes on when the client does not wait, as above.
+    address: Option<IpAddr>,
+    user: String,
+    attempt: impl Future<Output = crate::Result<T>> + Send + 'static,
+) -> Result<crate::Result<T>, Problem> {
+    app.limits.attempt(address, &user, Instant::now())?;
+    // It goes on when the client does not wait: a right password must not count as a wrong one.
+    let app = app.clone();
     let attempt = tokio::spawn(async move {
-        let right = app.manager.is_password(&user, password).await;
-        if !matches!(right, Ok(false)) {
+        let proved = attempt.await;
+        if !proved.as_ref().is_err_and(is_wrong) {
             app.limits.excuse(address, &user, Instant::now());
         }
-        right
+        proved
     });
-    Ok(attempt.await.map_err(crate::Error::failed)??)
+    Ok(attempt.await.map_err(crate::Error::failed)?)
 }
 
 /// Gives a user another password. Sessions go on; an application that wants the others ended ends them.
