@@ -5,6 +5,8 @@ mod checks;
 mod events;
 mod foreign;
 mod keys;
+mod memo;
+mod nodes;
 mod oauth;
 mod overview;
 mod passwords;
@@ -34,7 +36,8 @@ use crate::cluster::{Barrier, Barriers, Node, Tail};
 use crate::error::Result;
 use crate::maintenance;
 use crate::session::instant;
-use crate::store::{Registration, Store};
+use crate::store::{Held, Overview, Registration, Store};
+use memo::Memo;
 
 /// How a node works; the defaults suit nearly everybody.
 #[derive(Debug, Clone)]
@@ -85,7 +88,8 @@ pub struct Manager {
     hashing: Arc<Semaphore>,
     /// Previews that scan at once: two, so that they leave connections to checks.
     rehearsing: Semaphore,
-    overview: overview::Read,
+    overview: Memo<Overview>,
+    held: Memo<Held>,
     node: Option<Arc<Node>>,
     tail: Option<Tail>,
     flusher: Option<Arc<Flusher>>,
@@ -136,7 +140,8 @@ impl Manager {
             none_imported: foreign::NoneImported::default(),
             hashing: Arc::new(Semaphore::new(passwords::at_once())),
             rehearsing: Semaphore::new(2),
-            overview: overview::Read::default(),
+            overview: Memo::default(),
+            held: Memo::default(),
             store,
             cache: Arc::new(cache),
             transactions: Arc::default(),

@@ -59,7 +59,7 @@ pub use list::{Bulk, ListFilter, Page, StateFilter};
 pub use migrate::{MigrateError, Migrated, SchemaStatus, migrate, migrate_within, status};
 #[cfg(feature = "cli")]
 pub use migrate::{create_database, drop_database};
-pub use nodes::{NodeRecord, Registration};
+pub use nodes::{Held, NodeRecord, Registration};
 pub use oauth::{Introspected, Redeemed, TokenGrant};
 pub use overview::{HOURS, Hours, Overview};
 pub use properties::Property;

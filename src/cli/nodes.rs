@@ -15,7 +15,7 @@ pub(super) enum NodesCommand {
 
 pub(super) async fn run(global: &Global, NodesCommand::List: &NodesCommand) -> Result<(), Failure> {
     with_manager(global, async |manager| {
-        let nodes = manager.store().nodes().await?;
+        let nodes = manager.nodes().await?;
         if global.json {
             return document(&json!({ "items": nodes, "next": null }));
         }

@@ -1,5 +1,7 @@
 //! The registry of node processes.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
@@ -30,12 +32,22 @@ pub struct NodeRecord {
     pub state: String,
     /// When its lease ends without another heartbeat.
     pub lease_expires_at: DateTime<Utc>,
-    /// Live sessions it was the last to count activity of.
+    /// Live sessions it was the last to count activity of, as counted some seconds ago: every one is looked at, so it is done
+    /// once for all who ask.
     pub sessions: i64,
     /// Transactions open through it.
     pub in_flight: i64,
     /// Seconds since its sweeper last had nothing left to do.
     pub sweep_late_seconds: f64,
+}
+
+/// How many live sessions each node was the last to count activity of.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    /// The instant they were counted at.
+    pub at: DateTime<Utc>,
+    /// By name of node; those that hold none are not named.
+    pub sessions: HashMap<String, i64>,
 }
 
 impl Store {
@@ -131,20 +143,37 @@ impl Store {
         .collect())
     }
 
-    /// Every node.
-    pub async fn nodes(&self) -> Result<Vec<NodeRecord>> {
+    /// Counts what each node holds, which looks at every live session.
+    pub async fn held(&self) -> Result<Held> {
+        let rows = sqlx::query!(
+            r#"/* node_held */
+            select n.at as "at!", v.node, count(v.id) as "sessions!"
+              from (select tenure.now() as at offset 0) n
+              left join tenure.live v on v.node is not null
+             group by n.at, v.node"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let at = rows.first().map(|row| row.at).unwrap_or_default();
+        Ok(Held { at, sessions: rows.into_iter().filter_map(|row| Some((row.node?, row.sessions))).collect() })
+    }
+
+    /// Every node, with what was counted to be held.
+    pub async fn nodes(&self, held: &Held) -> Result<Vec<NodeRecord>> {
+        let (names, sessions): (Vec<String>, Vec<i64>) = held.sessions.iter().map(|(name, count)| (name.clone(), *count)).unzip();
         Ok(sqlx::query_as!(
             NodeRecord,
             r#"/* node_list */
-            with held as (select v.node, count(*) as sessions from tenure.live v group by v.node)
             select n.name, n.address, n.version, tenure.node_state(n) as "state!",
                    n.beat_at + tenure.lease_interval() as "lease_expires_at!",
                    coalesce(h.sessions, 0) as "sessions!",
                    (select count(*) from tenure.open_transactions t where t.node_id = n.id) as "in_flight!",
                    greatest(0, extract(epoch from tenure.now() - n.swept_at))::double precision as "sweep_late_seconds!"
               from tenure.nodes n
-              left join held h on h.node = n.name
-             order by n.name, n.id"#
+              left join unnest($1::text[], $2::bigint[]) as h (node, sessions) on h.node = n.name
+             order by n.name, n.id"#,
+            &names,
+            &sessions
         )
         .fetch_all(&self.pool)
         .await?)

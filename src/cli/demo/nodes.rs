@@ -7,7 +7,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::Failure;
-use crate::store::Store;
+use crate::store::{Held, Store};
 
 /// How many nodes.
 pub(super) const COUNT: usize = 3;
@@ -43,7 +43,7 @@ impl Nodes {
         }
         let deadline = Instant::now() + Duration::from_secs(30);
         while nodes.iter().any(|node| node.address.is_empty()) {
-            for record in store.nodes().await? {
+            for record in store.nodes(&Held::default()).await? {
                 if let Some(node) = nodes.iter_mut().find(|node| node.name == record.name) {
                     node.address = record.address.unwrap_or_default();
                 }

@@ -9,6 +9,7 @@ use super::super::auth::Readers;
 use super::form::encoded;
 use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
+use super::shown;
 use crate::store::NodeRecord;
 
 #[derive(Template)]
@@ -16,6 +17,8 @@ use crate::store::NodeRecord;
 struct Page {
     frame: Frame,
     nodes: Vec<Line>,
+    /// When the sessions were counted.
+    counted: String,
 }
 
 /// A node in words.
@@ -58,9 +61,10 @@ impl Line {
 
 /// The registry.
 pub(super) async fn list(operator: Operator<Readers>, State(app): AppState) -> Answer {
-    let nodes = app.manager.store().nodes().await?;
+    let counted = shown::instant(app.manager.held().await?.at);
+    let nodes = app.manager.nodes().await?;
     let behind = app.manager.store().nodes_behind().await?;
     let now = app.manager.time().await?;
     let nodes = nodes.into_iter().map(|node| Line::of(node, now, &behind)).collect();
-    rendered(&Page { frame: Frame::of(&operator, "nodes"), nodes })
+    rendered(&Page { frame: Frame::of(&operator, "nodes"), nodes, counted })
 }

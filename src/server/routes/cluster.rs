@@ -24,7 +24,7 @@ pub(in crate::server) struct NodePage {
 /// Lists the nodes of the cluster.
 #[utoipa::path(get, operation_id = "list_nodes", path = "/v1/nodes", responses((status = 200, body = NodePage)))]
 pub(super) async fn nodes(_: Caller<Readers>, State(app): AppState) -> Result<Json<NodePage>, Problem> {
-    Ok(Json(NodePage { items: app.manager.store().nodes().await?, next: None }))
+    Ok(Json(NodePage { items: app.manager.nodes().await?, next: None }))
 }
 
 /// Lists events of sessions, users, properties and keys, newest first, or follows them.

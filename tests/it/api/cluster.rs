@@ -71,3 +71,21 @@ async fn a_transaction_belongs_to_its_node() {
     two.gone().await;
     assert_eq!(api.get("/v1/sessions?active=true").await.expect(200)["items"], json!([]), "it lapsed with its node");
 }
+
+/// The list is of now; what it counts is counted once for all who look.
+#[tokio::test]
+async fn what_nodes_hold_is_counted_once_for_all_who_ask() {
+    let api = Api::start().await;
+    let _two = api.another("node-2").await;
+    api.create(&json!({"kind": "guest"})).await;
+    let sessions = async || api.get("/v1/nodes").await.expect(200)["items"][0]["sessions"].clone();
+    assert_eq!(sessions().await, 1);
+    let held = api.node.manager.held().await.unwrap();
+    api.create(&json!({"kind": "guest"})).await;
+    let again = api.node.manager.held().await.unwrap();
+    // Unless ten seconds passed meanwhile.
+    if std::sync::Arc::ptr_eq(&held, &again) {
+        assert_eq!(again.sessions["node-1"], 1);
+    }
+    assert_eq!(api.db.manager.held().await.unwrap().sessions["node-1"], 2, "another process counts for itself");
+}
