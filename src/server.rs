@@ -43,6 +43,8 @@ const BODY_LIMIT: usize = 128 * 1024;
 
 /// Largest headers read, bytes in all.
 const HEADER_LIMIT: usize = 16 * 1024;
+/// What a browser is told that came over TLS: to come so for a year. Hosts below this one are not ours to speak for.
+const STRICT: &str = "max-age=31536000";
 /// How long a request may take. Statements end after 5 s; this also bounds a link to PostgreSQL that swallows them.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// The same for changes of users and properties and for endings of many sessions, whose transaction may run for two minutes.
@@ -109,7 +111,19 @@ fn router_with(manager: Arc<Manager>, options: &ServeOptions) -> Router {
         .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(CatchPanicLayer::custom(|_| Problem::internal().into()))
+        .layer(from_fn_with_state(app.clone(), keep_to_tls))
         .with_state(app)
+}
+
+/// Keeps browsers to TLS that came over it. Over plain HTTP the header is forbidden (RFC 6797), and this server speaks nothing
+/// else: only a trusted proxy knows.
+async fn keep_to_tls(State(app): AppState, request: Request, next: Next) -> Response {
+    let tls = app.proxies.say_tls(&request);
+    let mut response = next.run(request).await;
+    if tls {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT));
+    }
+    response
 }
 
 /// Serves until `stop` is done, then finishes what is in flight and leaves the cluster.

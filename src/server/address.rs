@@ -15,6 +15,7 @@ use super::buckets::{Buckets, Rate};
 use super::limits::network;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// Who may say for whom a request is.
 #[derive(Debug)]
@@ -48,6 +49,13 @@ impl Proxies {
             client = address;
         }
         client
+    }
+
+    /// Whether the client came over TLS, as a trusted proxy says. Of several proxies' words the first is about the client.
+    pub(super) fn say_tls(&self, request: &Request) -> bool {
+        let said = request.headers().get(FORWARDED_PROTO).and_then(|value| value.to_str().ok());
+        let tls = said.and_then(|said| said.split(',').next()).is_some_and(|word| word.trim().eq_ignore_ascii_case("https"));
+        tls && peer(request.extensions()).is_some_and(|peer| self.trusts(peer))
     }
 
     /// Says in the log that a header was ignored, because whoever configured a proxy and not this node wonders.

@@ -1,6 +1,7 @@
 //! The console over HTTP: who sees what, what a form may do, and what a page says.
 
 mod forms;
+mod headers;
 mod pages;
 mod scale;
 

@@ -2,8 +2,8 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
@@ -19,6 +19,10 @@ use super::shown;
 use crate::error::Error;
 use crate::session::EndReason;
 use crate::store::User;
+
+/// What a browser forgets when somebody signs out: what it kept of pages, for the way back too. Not cookies and not storage: they
+/// are of everything on this host, of the application's as well.
+const FORGET: (HeaderName, &str) = (HeaderName::from_static("clear-site-data"), "\"cache\"");
 
 /// Where one begins.
 const HOME: &str = "/console";
@@ -109,7 +113,8 @@ pub(super) async fn leave(State(app): AppState, headers: HeaderMap, _: Form) -> 
     if let Some(token) = cookie::read(&headers)? {
         browser::end_before(&app, token).await?;
     }
-    Ok(([(SET_COOKIE, cookie::clear())], Redirect::to("/console/sign-in?reason=signed_out")).into_response())
+    let headers = [(SET_COOKIE, cookie::clear()), (FORGET.0, HeaderValue::from_static(FORGET.1))];
+    Ok((headers, Redirect::to("/console/sign-in?reason=signed_out")).into_response())
 }
 
 #[cfg(test)]
