@@ -238,7 +238,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Properties(command) => properties::run(&global, command).await,
         Command::Maintenance(command) => maintenance::run(&global, command).await,
         Command::OauthEntities(command) => oauth_entities::run(&global, command).await,
-        Command::Nodes(command) => nodes::run(&global, &command).await,
+        Command::Nodes(command) => nodes::run(&global, command).await,
         Command::Events(args) => events::run(&global, args).await,
         Command::Keys(command) => keys::run(&global, command).await,
         Command::Doctor(args) => doctor::run(&global, &args).await,

@@ -82,6 +82,13 @@ struct App {
 
 type AppState = State<App>;
 
+impl App {
+    /// Whether this node is draining.
+    fn is_draining(&self) -> bool {
+        self.manager.node().is_some_and(|node| node.is_draining())
+    }
+}
+
 /// The routes over a running node, for a server of the embedder's own. It should tell the peer
 /// (`into_make_service_with_connect_info`): what is limited by client address is not limited otherwise.
 pub fn router(manager: Arc<Manager>) -> Router {

@@ -25,7 +25,10 @@ pub struct Node {
     registration: Registration,
     cache: Arc<Cache>,
     id: ArcSwap<Uuid>,
-    draining: AtomicBool,
+    /// It stops by itself, which no order takes back.
+    stopping: AtomicBool,
+    /// Somebody ordered it to drain, as the last poll said.
+    ordered: AtomicBool,
     swept: AtomicBool,
     news: Arc<Notify>,
 }
@@ -39,7 +42,8 @@ impl Node {
             registration,
             cache,
             id: ArcSwap::from_pointee(id),
-            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            ordered: AtomicBool::new(false),
             swept: AtomicBool::new(true),
             news: Arc::default(),
         }))
@@ -60,14 +64,31 @@ impl Node {
         &self.cache
     }
 
-    /// From now on it takes nothing new, and the registry says so.
+    /// From now on it takes nothing new, and the registry says so: it stops. Nothing takes that back.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is draining.
+    /// Whether it is draining: because it stops, or by an order that its polls brought. It answers what arrives all the same, but
+    /// whoever leads requests here should lead them to another node.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.is_stopping() || self.ordered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What a poll said of orders to drain.
+    pub(super) fn heed(&self, ordered: bool) {
+        if self.ordered.swap(ordered, Ordering::Relaxed) == ordered || self.is_stopping() {
+            return;
+        }
+        if ordered {
+            tracing::info!("ordered to drain: not ready until the order is taken back");
+        } else {
+            tracing::info!("the order to drain was taken back: ready again");
+        }
     }
 
     /// Notified after each poll that brought something or was hinted at.
@@ -85,10 +106,10 @@ impl Node {
         self.swept.load(Ordering::Relaxed)
     }
 
-    /// Registers anew: another node found this one silent, so nothing it knows counts any more.
+    /// Registers anew: another node found this one silent, so nothing it knows counts any more. An order to drain still does.
     pub(super) async fn rejoin(&self, store: &Store) -> Result<()> {
         self.cache.distrust();
-        let id = store.register_node(&self.registration).await?;
+        let id = store.register_node_anew(&self.registration, self.id(), self.is_draining()).await?;
         tracing::warn!(%id, "this node was fenced as silent and has registered anew");
         self.id.store(Arc::new(id));
         Ok(())

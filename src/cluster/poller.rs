@@ -95,7 +95,7 @@ impl Poller {
         let poll = self.node.cache().begin_poll(clock::read(), self.applied.is_none());
         let applied = self.applied.take();
         let snapshot = applied.as_ref().map(|(_, snapshot)| &**snapshot);
-        let asked = connection.poll(self.node.id(), snapshot, self.node.is_draining(), self.node.is_swept());
+        let asked = connection.poll(self.node.id(), snapshot, self.node.is_stopping(), self.node.is_swept());
         // Dropped with its connection on every way out but the last.
         let answer = timeout(PATIENCE, asked).await.map_err(Error::unavailable)??;
         self.connection = Some(connection);
@@ -103,6 +103,7 @@ impl Poller {
             self.node.rejoin(&self.store).await?;
             return Ok(true);
         };
+        self.node.heed(answer.draining);
         if applied.as_ref().is_some_and(|(backend, _)| *backend != answer.backend) {
             // A pooler changed the connection behind ours: nothing is known of what lies between, so the next poll is a first one.
             return Ok(true);

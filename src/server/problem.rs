@@ -73,6 +73,11 @@ impl Problem {
         Self::new(503, "unavailable", "The store cannot know now: PostgreSQL is unavailable.", "Ask again in a second.")
     }
 
+    /// The node is about to stop, or was ordered to drain.
+    pub(super) fn draining() -> Self {
+        Self::new(503, "draining", "The node is draining.", "Send requests to another node.")
+    }
+
     /// HTTP status.
     pub(super) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

@@ -76,6 +76,7 @@ pub(super) fn all() -> OpenApiRouter<App> {
         .routes(routes!(oauth::revoke))
         .routes(routes!(oauth::introspect))
         .routes(routes!(cluster::nodes))
+        .routes(routes!(cluster::drain, cluster::resume))
         .routes(routes!(cluster::events))
         .routes(routes!(forward_auth::auth))
         .route("/v1/auth/", any(forward_auth::auth_below))

@@ -29,6 +29,8 @@ pub struct PollAnswer {
     pub rows: Vec<(char, String)>,
     /// The policies by kind, on the first poll and whenever they changed.
     pub policies: Option<Vec<Policy>>,
+    /// Whether the registry says that the node drains, by somebody's order or because it said so itself.
+    pub draining: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,38 +114,39 @@ pub struct Applied {
 
 impl Control {
     /// Beats, says how far the node has applied and swept, and returns what it has not seen yet, all in one statement and one
-    /// snapshot; `None` when the node was fenced and must register anew. Without `applied` no row is asked for.
+    /// snapshot; `None` when the node was fenced and must register anew. Without `applied` no row is asked for. `stopping` is
+    /// never taken back: a process that stops drains whatever was ordered.
     pub async fn poll(
         &mut self,
         node: Uuid,
         applied: Option<&str>,
-        draining: bool,
+        stopping: bool,
         idle_sweep: bool,
     ) -> Result<Option<PollAnswer>> {
         let row = sqlx::query!(
             r#"/* node_poll */
             with beat as (
                 update tenure.nodes n
-                   set beat = n.beat + 1, beat_at = at.now, draining = $3,
+                   set beat = n.beat + 1, beat_at = at.now, draining = n.draining or $3,
                        applied = coalesce($2::text::pg_snapshot, n.applied),
                        swept_at = case when $4 then at.now else n.swept_at end
                   from (select tenure.now() as now offset 0) at
                  where n.id = $1 and not n.fenced
-                returning at.now
+                returning at.now, n.draining
             ), news as materialized (
                 select i.kind, i.key
                   from tenure.invalidations i
                  where i.xid >= pg_snapshot_xmin($2::text::pg_snapshot)
                    and not pg_visible_in_snapshot(i.xid, $2::text::pg_snapshot)
             )
-            select pg_current_snapshot()::text as "snapshot!", b.now as "now!", pg_backend_pid() as "backend!",
+            select pg_current_snapshot()::text as "snapshot!", b.now as "now!", b.draining as "draining!", pg_backend_pid() as "backend!",
                    array(select n.kind::text || coalesce(n.key, '') from news n) as "rows!",
                    case when $2 is null or exists (select from news n where n.kind = 'p')
                         then (select jsonb_agg(p) from tenure.policies p) end as "policies: Json<Vec<PolicyRow>>"
               from beat b"#,
             node,
             applied,
-            draining,
+            stopping,
             idle_sweep
         )
         .fetch_optional(&mut self.0)
@@ -153,6 +156,7 @@ impl Control {
                 snapshot: row.snapshot,
                 now: row.now.timestamp_micros(),
                 backend: row.backend,
+                draining: row.draining,
                 rows: row
                     .rows
                     .into_iter()

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Store;
+use super::{Actor, Store};
 use crate::error::Result;
 
 /// What a node says of itself when it starts.
@@ -53,18 +53,48 @@ pub struct Held {
 impl Store {
     /// Registers this process under a new id, durably.
     pub async fn register_node(&self, registration: &Registration) -> Result<Uuid> {
+        self.register(registration, None, false).await
+    }
+
+    /// Registers this process once more, after its row was fenced. An order to drain goes on: as the fenced row has it, which
+    /// knows of orders that no poll brought any more, else, when that is gone, as the process has heard it.
+    pub async fn register_node_anew(&self, registration: &Registration, fenced: Uuid, ordered: bool) -> Result<Uuid> {
+        self.register(registration, Some(fenced), ordered).await
+    }
+
+    async fn register(&self, registration: &Registration, fenced: Option<Uuid>, ordered: bool) -> Result<Uuid> {
         Ok(sqlx::query_scalar!(
             "/* node_register */
-            insert into tenure.nodes (id, name, address, version, started_at, beat_at, swept_at, applied)
-            select tenure.uuid_v7(n.at), $1, $2, $3, n.at, n.at, n.at, pg_current_snapshot()
+            insert into tenure.nodes (id, name, address, version, started_at, beat_at, swept_at, applied, draining)
+            select tenure.uuid_v7(n.at), $1, $2, $3, n.at, n.at, n.at, pg_current_snapshot(),
+                   coalesce((select f.draining from tenure.nodes f where f.id = $4), $5)
               from (select tenure.now() as at offset 0) n
             returning id",
             registration.name,
             registration.address,
-            env!("CARGO_PKG_VERSION")
+            env!("CARGO_PKG_VERSION"),
+            fenced,
+            ordered
         )
         .fetch_one(&self.pool)
         .await?)
+    }
+
+    /// Orders every process of this name to drain, or takes the order back. Draining the last live node wants `force`.
+    pub async fn drain_node(&self, name: &str, draining: bool, force: bool, actor: Actor<'_>) -> Result<()> {
+        sqlx::query!(
+            r#"/* node_drain */
+            with context as materialized (select tenure.act_as($4, $5, $3) as set)
+            select tenure.drain_node($1, $2) as "processes!" from context where set"#,
+            name,
+            draining,
+            force,
+            actor.0,
+            self.node
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(())
     }
 
     /// Ends the sessions of users that a lock-out under an older snapshot could not see (U4).

@@ -2,6 +2,7 @@
 
 mod export;
 mod import;
+mod nodes;
 mod servicenow;
 
 use std::ffi::{OsStr, OsString};
@@ -366,6 +367,8 @@ fn every_command_has_help_that_hides_the_environment() {
         "maintenance status",
         "nodes",
         "nodes list",
+        "nodes drain",
+        "nodes resume",
         "events",
         "keys",
         "keys create",

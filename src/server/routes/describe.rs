@@ -156,6 +156,7 @@ fn shape(path: &str, name: &str) -> Option<Value> {
         "id" | "tid" | "after" => json!({"type": "string", "format": "uuid"}),
         "name" if path.starts_with("/v1/properties/") => json!({"type": "string", "minLength": 1, "maxLength": 255}),
         "name" if path.starts_with("/v1/oauth-entities/") => entity_name(),
+        "name" if path.starts_with("/v1/nodes/") => json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"}),
         "name" | "user" => user_name(),
         "kind" if path == "/v1/auth" => {
             let kinds = "(user|guest|integration|mobile)";

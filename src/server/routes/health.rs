@@ -29,8 +29,8 @@ pub(super) async fn healthz() -> Json<Health> {
 #[utoipa::path(get, operation_id = "readyz", path = "/readyz", security(()), responses(
     (status = 200, body = Health), (status = 503, description = "unavailable or draining")))]
 pub(super) async fn readyz(State(app): AppState) -> Result<Json<Health>, Problem> {
-    if app.manager.node().is_some_and(|node| node.is_draining()) {
-        return Err(Problem::new(503, "draining", "The node is draining.", "Send requests to another node."));
+    if app.is_draining() {
+        return Err(Problem::draining());
     }
     app.manager.store().registered_nodes().await?;
     Ok(Json(Health { status: "ok" }))

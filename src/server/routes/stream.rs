@@ -53,13 +53,17 @@ pub(in crate::server) fn position(headers: &HeaderMap) -> Result<Option<EventPos
     })
 }
 
-/// The stream: it ends when the client is too slow, its key is revoked or the node stops, and is resumed by the last id.
+/// The stream: it ends when the client is too slow, its key is revoked or the node drains, and is resumed by the last id. A node
+/// that drains begins none, or who was cut off would come back to it again and again.
 pub(in crate::server) async fn answer(
     caller: impl Lasting,
     app: App,
     kind: Option<String>,
     from: Option<EventPosition>,
 ) -> Result<Response, Problem> {
+    if app.is_draining() {
+        return Err(Problem::draining());
+    }
     let following = app.manager.follow_events(from).await?;
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::spawn(tell(caller, app, kind, following, sender));
@@ -87,8 +91,7 @@ async fn tell(caller: impl Lasting, app: App, kind: Option<String>, mut followin
                     biased;
                     () = client.closed() => return,
                     _ = look.tick() => {
-                        let draining = app.manager.node().is_some_and(|node| node.is_draining());
-                        if draining || !caller.is_still_allowed(&app).await {
+                        if app.is_draining() || !caller.is_still_allowed(&app).await {
                             return;
                         }
                         if spoken.elapsed() >= KEEP_ALIVE {

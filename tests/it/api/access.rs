@@ -53,6 +53,8 @@ const PATHS: &[(&str, &str, &[Role])] = &[
     ("PUT", "/v1/oauth-entities/x", ADMINS),
     ("DELETE", "/v1/oauth-entities/x", ADMINS),
     ("GET", "/v1/nodes", READERS),
+    ("POST", "/v1/nodes/x/drain", ADMINS),
+    ("DELETE", "/v1/nodes/x/drain", ADMINS),
     ("GET", "/v1/events", WATCHERS),
     ("GET", "/metrics", READERS),
     ("HEAD", "/v1/nodes", READERS),

@@ -5,6 +5,7 @@ mod admission;
 mod browser;
 mod cluster;
 mod documents;
+mod drain;
 mod forward_auth;
 mod idempotency;
 mod keys;

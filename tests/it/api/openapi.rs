@@ -9,6 +9,7 @@ use crate::support::{Api, send};
 
 /// What DESIGN lists and this release serves.
 const ROUTES: &[&str] = &[
+    "delete /v1/nodes/{name}/drain",
     "delete /v1/oauth-entities/{name}",
     "delete /v1/properties/{name}",
     "delete /v1/sessions/{id}",
@@ -44,6 +45,7 @@ const ROUTES: &[&str] = &[
     "post /v1/browser/sign-in",
     "post /v1/browser/sign-out",
     "post /v1/login",
+    "post /v1/nodes/{name}/drain",
     "post /v1/properties/{name}/what-if",
     "post /v1/sessions",
     "post /v1/sessions/check",
