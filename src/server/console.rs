@@ -78,6 +78,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/console/entities", get(entities::list))
         .route("/console/entity", get(entities::show).post(entities::change))
         .route("/console/nodes", get(nodes::list))
+        .route("/console/nodes/drain", only_sent("/console/nodes").post(nodes::order))
         .route("/console/audit", get(audit::list))
         .route("/console/keys", get(keys::list).post(keys::change))
         .route(live::PATH, get(live::events))

@@ -2,6 +2,7 @@
 
 mod forms;
 mod headers;
+mod nodes;
 mod pages;
 mod scale;
 

@@ -43,6 +43,8 @@ const TYPES: &[&str] = &[
     "api_key_changed",
     "api_key_revoked",
     "history_dropped",
+    "node_drain_ordered",
+    "node_drain_lifted",
 ];
 
 /// Which events; empty is any.

@@ -1,16 +1,25 @@
-//! *Nodes*: who is there, whether it may trust its memory, and whether it keeps up.
+//! *Nodes*: who is there, whether it may trust its memory, and whether it keeps up; and orders to drain.
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
 use super::super::AppState;
-use super::super::auth::Readers;
-use super::form::encoded;
+use super::super::address::ClientAddress;
+use super::super::auth::{Admins, Readers};
+use super::super::problem::Problem;
+use super::form::{Form, encoded};
 use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
-use super::shown;
+use super::{shown, sure};
+use crate::input;
 use crate::store::NodeRecord;
+
+/// The states that orders are about.
+const LIVE: &str = "live";
+const DRAINING: &str = "draining";
 
 #[derive(Template)]
 #[template(path = "nodes.html")]
@@ -28,6 +37,7 @@ struct Line {
     version: String,
     state: String,
     live: bool,
+    draining: bool,
     /// Time left of its lease without another beat; `None` when it is over.
     lease: Option<String>,
     sessions: i64,
@@ -43,7 +53,8 @@ impl Line {
     fn of(node: NodeRecord, now: DateTime<Utc>, behind: &[(String, i64)]) -> Self {
         let lease = (node.lease_expires_at - now).num_milliseconds();
         Self {
-            live: node.state == "live",
+            live: node.state == LIVE,
+            draining: node.state == DRAINING,
             encoded: encoded(&node.name),
             // Two processes of one name are shown with what the later of them has to do.
             behind: behind.iter().filter(|(name, _)| *name == node.name).map(|(_, changes)| *changes).max().unwrap_or(0),
@@ -67,4 +78,91 @@ pub(super) async fn list(operator: Operator<Readers>, State(app): AppState) -> A
     let now = app.manager.time().await?;
     let nodes = nodes.into_iter().map(|node| Line::of(node, now, &behind)).collect();
     rendered(&Page { frame: Frame::of(&operator, "nodes"), nodes, counted })
+}
+
+/// The question before a node drains.
+#[derive(Template)]
+#[template(path = "node_drain.html")]
+struct Sure<'a> {
+    frame: Frame,
+    name: &'a str,
+    sessions: i64,
+    /// No other node is live, so it takes the name, typed, and the password.
+    last: bool,
+    /// It is the node that answers this very page.
+    own: bool,
+    problem: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "node_receipt.html")]
+struct Receipt<'a> {
+    frame: Frame,
+    name: &'a str,
+    said: &'static str,
+}
+
+/// What became of an order.
+fn said(draining: bool, nodes: &[NodeRecord]) -> &'static str {
+    let any = |state: &str| nodes.iter().any(|node| node.state == state);
+    if !any(LIVE) && !any(DRAINING) {
+        "It does not answer now, and will hear the order when it does."
+    } else if draining {
+        "It says that it is not ready, and goes on answering what arrives until it is stopped or resumed."
+    } else if any(DRAINING) {
+        "The order is taken back; what still drains stops by itself."
+    } else {
+        "It is live, and says that it is ready."
+    }
+}
+
+/// Orders a node to drain, or takes the order back. The one asks first; the last live node takes more than a yes.
+pub(super) async fn order(
+    operator: Operator<Admins>,
+    State(app): AppState,
+    address: ClientAddress,
+    form: Form,
+) -> Answer<Response> {
+    let name = &input::label("name", form.one("name"))?;
+    let done = |draining: bool, nodes: &[NodeRecord]| -> Answer<Response> {
+        let frame = Frame::of(&operator, "nodes");
+        Ok(rendered(&Receipt { frame, name, said: said(draining, nodes) })?.into_response())
+    };
+    if form.one("act") == "resume" {
+        return done(false, &app.manager.resume_node(name, operator.actor()).await?);
+    }
+    if form.one("act") != "drain" {
+        return Err(
+            Problem::new(400, "invalid_parameter", "There is nothing of this name to do.", "Go back to the nodes.").into()
+        );
+    }
+    let nodes = app.manager.nodes().await?;
+    let Some(node) = nodes.iter().find(|node| node.name == *name) else {
+        return Err(Problem::new(404, "unknown_node", "There is no node of this name any more.", "Go back to the nodes.").into());
+    };
+    let is_live = |own: bool| nodes.iter().any(|node| node.state == LIVE && (node.name == *name) == own);
+    let last = is_live(true) && !is_live(false);
+    let question = |last: bool, problem: Option<&str>| -> Answer<Html<String>> {
+        let own = app.manager.node().is_some_and(|node| node.name() == name);
+        rendered(&Sure { frame: Frame::of(&operator, "nodes"), name, sessions: node.sessions, last, own, problem })
+    };
+    if form.one("sure") != "yes" {
+        return Ok(question(last, None)?.into_response());
+    }
+    if last && form.one("typed").trim() != name {
+        let problem = "This is not the name of the node. Nothing was done.";
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, question(true, Some(problem))?).into_response());
+    }
+    if last && let Err(problem) = sure::prove(&app, &operator, address, &form).await {
+        return Ok((problem.status(), question(true, Some(problem.detail()))?).into_response());
+    }
+    match app.manager.drain_node(name, last, operator.actor()).await {
+        Ok(nodes) => done(true, &nodes),
+        // The other one drained meanwhile.
+        Err(error) if error.code() == "last_node" => {
+            let problem = "No other node is live any more. Nothing was done.";
+            Ok((StatusCode::CONFLICT, question(true, Some(problem))?).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
