@@ -49,6 +49,7 @@ async fn a_node_drains_after_a_question_and_is_resumed_without_one() {
     let list = console.get("/console/nodes").await;
     assert!(page(&list, 200).contains(">draining</span>") && list.text.contains("aria-label=\"Resume node-1\""), "{}", list.text);
     let trail = console.get("/console/audit?type=node_drain_ordered").await;
+    assert!(trail.text.contains("<option>node_drain_lifted</option>"), "{}", trail.text);
     assert!(page(&trail, 200).contains("abel.tuter") && trail.text.contains("name node-1"), "{}", trail.text);
 
     let done = console.post(DRAIN, &[("name", "node-1"), ("act", "resume")]).await;
@@ -66,6 +67,7 @@ async fn the_last_live_node_drains_only_for_who_types_its_name_and_the_password(
     let (api, console) = begun().await;
     api.put("/v1/users/abel.tuter/password", &json!({ "password": PASSWORD })).await.expect(200);
     let asked = console.post(DRAIN, &[("name", "node-1"), ("act", "drain")]).await;
+    assert!(!asked.text.contains("answered by other nodes"), "{}", asked.text);
     assert!(
         page(&asked, 200).contains("No other node is live") && asked.text.contains("Type node-1 to confirm"),
         "{}",
