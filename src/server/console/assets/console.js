@@ -25,6 +25,8 @@
   // A property: what it would do shows while the value is typed.
   const trial = document.getElementById('try');
   const preview = document.getElementById('preview');
+  // To listen to all of it at every key would be too much: a line says what comes out.
+  const said = document.getElementById('said');
   let question;
   let typing;
   const look = async () => {
@@ -36,7 +38,12 @@
       if (answer.status === 401) window.Tenure?.ask();
       const fresh = answer.ok && parse(await answer.text()).getElementById('preview');
       if (question !== mine) return;
-      if (fresh) preview.replaceChildren(...fresh.childNodes);
+      if (fresh) {
+        // Who is typing stays there.
+        fresh.querySelector('[autofocus]')?.removeAttribute('autofocus');
+        preview.replaceChildren(...fresh.childNodes);
+        said.textContent = [...preview.querySelectorAll('h2, #told')].map((part) => part.textContent).join(': ');
+      }
       if (preview.querySelector('#problem')) trial.elements.value.setAttribute('aria-invalid', 'true');
       else trial.elements.value.removeAttribute('aria-invalid');
     } catch {
@@ -47,6 +54,7 @@
     question?.abort();
     // What was shown is of another value, and its button must not set that.
     preview.replaceChildren();
+    said.textContent = '';
     clearTimeout(typing);
     if (trial.checkValidity()) typing = setTimeout(look, 300);
   });
