@@ -1,6 +1,8 @@
 //! The script for pages in a real browser; `make test-browser` runs it. The page has a strict policy, so whatever the script
 //! shows here it shows without inline code.
 
+mod answers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -262,9 +264,7 @@ async fn rule_c1_the_console_shows_sessions_come_and_go_by_itself() {
     browser.run("const box = document.querySelector('#lines input'); box.click(); box.focus()").await;
     let create = json!({"kind": "guest", "client_address": "203.0.113.7"});
     let created = send(api.to(&other, Method::POST, "/v1/sessions").json(&create)).await.expect(201);
-    let asked = Instant::now();
     browser.until(&lines(2), SOON).await;
-    eprintln!("a session made through another node appeared after {} ms", asked.elapsed().as_millis());
     let kept =
         "document.activeElement.name === 'id' && document.activeElement.checked && document.getElementById('all').indeterminate";
     assert_eq!(browser.value(kept).await, true);
@@ -288,6 +288,33 @@ async fn rule_c1_the_console_shows_sessions_come_and_go_by_itself() {
     browser.press(ENTER).await;
     browser.until("document.querySelector('h1').textContent === '1 session terminated'", SOON).await;
     assert_eq!(browser.value("document.querySelectorAll('tbody tr').length").await, 2, "both nodes acknowledged");
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
+async fn rule_c1_a_session_of_another_node_appears_within_a_second() {
+    /// Of a busy machine one slow answer says nothing; a page that only looks now and then is slow every time.
+    const TRIES: u32 = 10;
+    let api = Api::start().await;
+    let other = api.another("node-2").await;
+    let browser = Browser::start().await;
+    console(&api, &browser).await;
+    // By the browser's own clock, from before the other node is asked until the line is in the page.
+    browser
+        .run("new MutationObserver(() => { window.changed = performance.now() }).observe(document.getElementById('lines'), { childList: true })")
+        .await;
+    let mut took = Vec::new();
+    for n in 1..=TRIES {
+        let begun = browser.value("performance.now()").await.as_f64().unwrap();
+        send(api.to(&other, Method::POST, "/v1/sessions").json(&json!({"kind": "guest"}))).await.expect(201);
+        browser.until(&format!("document.querySelectorAll('#lines tr').length === {}", 1 + n), SOON).await;
+        took.push(browser.value("window.changed").await.as_f64().unwrap() - begun);
+        if took.last().is_some_and(|took| *took < 1_000.0) {
+            break;
+        }
+    }
+    eprintln!("a session made through another node appeared after {took:.0?} ms");
+    assert!(took.iter().any(|took| *took < 1_000.0), "after {took:.0?} ms");
 }
 
 #[tokio::test]
@@ -459,7 +486,7 @@ async fn rule_x2_a_time_out_is_tried_while_it_is_typed_then_set_and_takes_effect
     browser.write("15").await;
     browser.until(&shown("2 sessions end earlier than they would have."), SOON).await;
     press(&browser, "Set to 15 minutes").await;
-    browser.until("document.querySelector('[role=status]')?.textContent.startsWith('It is 15 minutes now')", SOON).await;
+    browser.until("document.getElementById('result')?.textContent.startsWith('It is 15 minutes now')", SOON).await;
     let less = state(&other).await["seconds_left"].as_i64().unwrap();
     assert!(left > 1_000 && less <= 900, "half an hour before, a quarter of an hour now: {left} {less}");
     leave(&api, &other, 3).await;
