@@ -6,6 +6,8 @@ SECONDS_SHOWN ?= 20
 TEST_FLAGS    ?=
 CHAOS_FLAGS   ?= --seconds 600
 BENCH_LINES   ?=
+# One more than there are cores: the test of a steady load lasts three minutes and mostly waits, and the others go on beside it.
+TEST_THREADS  ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Rules of the cache protocol whose absence a minute of faults shows.
 CHAOS_RULES   ?= lease-checked rows-applied first-poll-empties taint
 
@@ -24,7 +26,7 @@ demo: postgres ## Three nodes, one PostgreSQL, real traffic: see sessions shared
 	$(CARGO) run --locked -- demo --seconds $(SECONDS_SHOWN)
 
 test: postgres nginx ## Every test, long ones at a tenth of their size
-	$(CARGO) test --locked --no-fail-fast $(TEST_FLAGS)
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked --no-fail-fast $(TEST_FLAGS)
 
 test-long: postgres nginx ## Every test at full size; takes long
 	TENURE_TEST_LONG=1 $(CARGO) test --locked --release --no-fail-fast -- --nocapture --test-threads=1

@@ -1,4 +1,5 @@
-//! A node under steady load for half an hour: what activity does to the table. Three minutes in ordinary runs.
+//! A node under steady load for half an hour: what activity does to the table. Three minutes in ordinary runs, in which every other
+//! test goes on beside it: tests begin in the order of their names, and by its own this one begins first.
 
 use std::sync::Arc;
 use std::time::Duration;

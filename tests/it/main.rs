@@ -8,6 +8,7 @@
     clippy::too_many_lines
 )]
 
+mod activity;
 mod api;
 mod chromium;
 mod cli;
@@ -29,5 +30,4 @@ mod reporting;
 mod rules;
 mod scale;
 mod schema_rules;
-mod soak;
 mod support;
