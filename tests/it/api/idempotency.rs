@@ -9,7 +9,7 @@ use tenure::Manager;
 use tenure::session::Role;
 use tenure::store::{Actor, Registration, Store};
 
-use crate::support::{Answer, Api, Link, Node, Proxy, send, settings};
+use crate::support::{Answer, Api, Link, Node, Proxy, send, served, settings};
 
 const KEY: &str = "idempotency-key";
 
@@ -107,7 +107,7 @@ async fn sixteen_at_once_over_two_nodes_make_one_session() {
         for number in 0..16 {
             let node = if number % 2 == 0 { &api.node } else { &two };
             let request = api.to(node, Method::POST, "/v1/sessions").header(KEY, &key).json(&body);
-            answers.spawn(send(request));
+            answers.spawn(served(request));
         }
         let answers: Vec<_> = answers.join_all().await.iter().map(made).collect();
         assert!(answers.iter().all(|(id, ..)| *id == answers[0].0), "{answers:?}");

@@ -9,7 +9,7 @@ use tenure::store::Actor;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Answer, Api, send};
+use crate::support::{Answer, Api, send, served};
 
 #[track_caller]
 fn limited(answer: &Answer) {
@@ -63,7 +63,7 @@ async fn a_flood_of_unknown_tokens_keeps_nobody_signed_out() {
         flood.spawn(async move {
             for n in 0_u128.. {
                 let unknown = TokenParts::new().for_session(uuid::Uuid::from_u128(task << 64 | n));
-                let answer = send(client.post(&url).bearer_auth(&key).json(&json!({"token": unknown.reveal()}))).await;
+                let answer = served(client.post(&url).bearer_auth(&key).json(&json!({"token": unknown.reveal()}))).await;
                 if answer.status == 429 {
                     let _ = told.send(answer);
                     // Still a flood; without a breath it would be the processors that are fought for.

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::shapes;
-use crate::support::{Api, assert_keys, send};
+use crate::support::{Api, assert_keys, send, served};
 
 fn at(value: &Value) -> DateTime<chrono::FixedOffset> {
     DateTime::parse_from_rfc3339(value.as_str().unwrap()).unwrap()
@@ -274,11 +274,11 @@ async fn thirty_two_writers_with_if_match_lose_nothing() {
             let mut tries = 0;
             for turn in (0..2).cycle() {
                 tries += 1;
-                let read = send(reads[turn].try_clone().unwrap()).await;
+                let read = served(reads[turn].try_clone().unwrap()).await;
                 let n = read.expect(200)["n"].as_i64().unwrap();
                 let change = json!({"n": n + 1, format!("writer {number}"): n});
                 let write = writes[1 - turn].try_clone().unwrap().header("if-match", read.header("etag").unwrap());
-                let written = send(write.json(&change)).await;
+                let written = served(write.json(&change)).await;
                 if written.status == 200 {
                     return tries;
                 }

@@ -185,6 +185,18 @@ pub async fn send(request: RequestBuilder) -> Answer {
     Answer { status: response.status().as_u16(), headers: response.headers().clone(), text: response.text().await.unwrap() }
 }
 
+/// The same for one of a crowd, which a busy machine may keep waiting for a connection to the database longer than its node
+/// waits: it asks again, as it is told.
+pub async fn served(request: RequestBuilder) -> Answer {
+    for _ in 0..60 {
+        let answer = send(request.try_clone().unwrap()).await;
+        if answer.status != 503 {
+            return answer;
+        }
+    }
+    send(request).await
+}
+
 /// The keys of an object are exactly these.
 #[track_caller]
 pub fn assert_keys(value: &Value, keys: &[&str]) {

@@ -14,7 +14,7 @@ pub use child::Process;
 pub use crowd::{CALM, Crowd, rounds};
 pub use database::{Clock, Db, settings};
 pub use domain::{begun, half_an_hour};
-pub use http::{Answer, Api, Node, assert_instant, assert_keys, send};
+pub use http::{Answer, Api, Node, assert_instant, assert_keys, send, served};
 pub use nginx::Nginx;
 pub use proxy::{Link, Proxy};
 pub use webdriver::Browser;
