@@ -466,11 +466,7 @@ pub fn label(what: &str, name: &str) -> Result<String> {
 /// The value of a property: 1 to 255 characters; whether it fits is the catalogue's to say (P2).
 pub fn property_value(value: &str) -> Result<()> {
     if value.is_empty() || value.chars().count() > 255 || value.contains('\0') {
-        return Err(invalid(
-            "value",
-            "it has 1 to 255 characters.",
-            "To restore the default, delete the property's row instead.",
-        ));
+        return Err(invalid("value", "it has 1 to 255 characters.", "To restore the default, unset the property instead."));
     }
     Ok(())
 }

@@ -132,18 +132,9 @@ pub(super) async fn run(global: &Global, command: UsersCommand) -> Result<(), Fa
                     homepage_refresh_minutes: args.homepage_refresh_minutes.map(Some),
                     ..UserInput::default()
                 };
-                if manager.store().user(&name).await?.is_some() {
-                    return Err(crate::Error::refused(
-                        409,
-                        "user_exists",
-                        "There is a user of this name already.",
-                        "Choose another name.",
-                    )
-                    .into());
-                }
                 let patch = user.validate(&name)?;
-                let created = manager.put_user(name, patch, actor).await?;
-                return if global.json { document(&created) } else { line(&format!("Created {}.", created.user.name)) };
+                let created = manager.create_user(name, patch, None, actor).await?;
+                return if global.json { document(&created) } else { line(&format!("Created {}.", created.name)) };
             }
             UsersCommand::SetPassword { name } => {
                 let name = input::user_name(&name)?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Manager;
 use crate::error::{Error, Result};
 use crate::session::{ClientSecret, Presented};
-use crate::store::{Actor, Client, Entity, EntityPut, Introspected, Redeemed, TokenGrant};
+use crate::store::{Actor, Client, Entity, EntityPut, Introspected, Redeemed, Revision, TokenGrant};
 
 /// A client application as it is now.
 #[derive(Debug)]
@@ -62,11 +62,15 @@ impl From<TokenGrant> for Tokens {
 }
 
 fn unknown_entity() -> Error {
+    Error::refused(404, "unknown_oauth_entity", "There is no OAuth entity of this name.", "Create it, or check the spelling.")
+}
+
+fn entity_exists() -> Error {
     Error::refused(
-        404,
-        "unknown_oauth_entity",
-        "There is no OAuth entity of this name.",
-        "Create it with PUT, or check the spelling.",
+        409,
+        "oauth_entity_exists",
+        "There is an OAuth entity of this name already.",
+        "Choose another name, or change that one.",
     )
 }
 
@@ -79,6 +83,18 @@ impl Manager {
     /// Creates or changes a client application. Live sessions keep window and lifespans of their sign-in (P5).
     pub async fn put_entity(&self, name: &str, put: &EntityPut, actor: Actor<'_>) -> Result<ChangedEntity> {
         let (created, secret) = self.store.put_entity(name, put, actor).await?;
+        Ok(ChangedEntity { entity: self.entity(name).await?, secret, created })
+    }
+
+    /// Creates a client application; refused when there is one of this name.
+    pub async fn create_entity(&self, name: &str, put: &EntityPut, actor: Actor<'_>) -> Result<ChangedEntity> {
+        let (created, secret) = self.store.create_entity(name, put, actor).await?.ok_or_else(entity_exists)?;
+        Ok(ChangedEntity { entity: self.entity(name).await?, secret, created })
+    }
+
+    /// Changes a client application; refused when it is another one than was seen, and when unknown.
+    pub async fn change_entity(&self, name: &str, put: &EntityPut, seen: Revision, actor: Actor<'_>) -> Result<ChangedEntity> {
+        let (created, secret) = self.store.change_entity(name, put, seen, actor).await?.ok_or_else(unknown_entity)?;
         Ok(ChangedEntity { entity: self.entity(name).await?, secret, created })
     }
 

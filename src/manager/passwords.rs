@@ -80,7 +80,7 @@ impl Manager {
     }
 
     /// Hashes in turn with others, beside the threads that answer requests. The turn ends with the work, not with the caller.
-    async fn hashing<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    pub(super) async fn hashing<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let turn = timeout(TURN, Arc::clone(&self.hashing).acquire_owned()).await.map_err(Error::unavailable)?;
         let turn = turn.map_err(Error::unavailable)?;
         let worked = spawn_blocking(move || {

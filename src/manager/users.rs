@@ -6,7 +6,8 @@ use super::Manager;
 use crate::cluster::Barrier;
 use crate::error::{Error, Result};
 use crate::input;
-use crate::store::{Actor, Expect, Property, PropertyForecast, User, UserForecast, UserPatch};
+use crate::session::Password;
+use crate::store::{Actor, Expect, Property, PropertyForecast, Revision, User, UserForecast, UserPatch};
 
 /// A changed user.
 #[derive(Debug, Serialize)]
@@ -38,7 +39,19 @@ pub struct Changed {
 }
 
 pub(super) fn unknown_user() -> Error {
-    Error::refused(404, "unknown_user", "There is no user of this name.", "Create the user with PUT, or check the spelling.")
+    Error::refused(404, "unknown_user", "There is no user of this name.", "Create the user, or check the spelling.")
+}
+
+/// A user as a patch makes it of nothing.
+fn new_user(name: String, patch: UserPatch) -> User {
+    User {
+        name,
+        display_name: patch.display_name.flatten(),
+        active: patch.active.unwrap_or(true),
+        locked_out: patch.locked_out.unwrap_or(false),
+        roles: patch.roles.unwrap_or_default(),
+        homepage_refresh_minutes: patch.homepage_refresh_minutes.flatten(),
+    }
 }
 
 fn unknown_property() -> Error {
@@ -53,16 +66,29 @@ impl Manager {
 
     /// Creates or replaces a user; what `patch` leaves out takes its default.
     pub async fn put_user(&self, name: String, patch: UserPatch, actor: Actor<'_>) -> Result<ChangedUser> {
-        let user = User {
-            name: name.clone(),
-            display_name: patch.display_name.flatten(),
-            active: patch.active.unwrap_or(true),
-            locked_out: patch.locked_out.unwrap_or(false),
-            roles: patch.roles.unwrap_or_default(),
-            homepage_refresh_minutes: patch.homepage_refresh_minutes.flatten(),
-        };
+        let user = new_user(name, patch);
         let (created, ended) = self.store.put_user(&user, actor).await?;
-        self.changed_user(&name, created, ended).await
+        self.changed_user(&user.name, created, ended).await
+    }
+
+    /// Creates a user, with a password if one is given; what `patch` leaves out takes its default. Refused when there is one of this
+    /// name, in whatever case.
+    pub async fn create_user(
+        &self,
+        name: String,
+        patch: UserPatch,
+        password: Option<Password>,
+        actor: Actor<'_>,
+    ) -> Result<User> {
+        let user = new_user(name, patch);
+        let hash = match password {
+            Some(password) => Some(self.hashing(move || password.hash()).await?),
+            None => None,
+        };
+        if !self.store.create_user(&user, hash.as_deref(), actor).await? {
+            return Err(Error::refused(409, "user_exists", "There is a user of this name already.", "Choose another name."));
+        }
+        self.user(&user.name).await
     }
 
     /// What changing `active` or `locked_out` of a user would do to their live sessions (X2).
@@ -92,6 +118,26 @@ impl Manager {
     ) -> Result<ChangedUser> {
         let ended = self.store.patch_user_and_keep_an_admin(name, patch, expect, actor).await?.ok_or_else(unknown_user)?;
         self.changed_user(name, false, ended).await
+    }
+
+    /// The same for a change that ends nothing, refused when the user is another one than was seen.
+    pub async fn change_user_as_seen(
+        &self,
+        name: &str,
+        patch: &UserPatch,
+        seen: Revision,
+        actor: Actor<'_>,
+    ) -> Result<ChangedUser> {
+        let ended = self.store.patch_user_as_seen(name, patch, seen, actor).await?.ok_or_else(unknown_user)?;
+        self.changed_user(name, false, ended).await
+    }
+
+    /// Deletes a user, and ends their sessions before; how many, and the receipt when there were any. Refused when `expect` says
+    /// that it was previewed otherwise, and when the user is the last administrator who has access.
+    pub async fn delete_user(&self, name: &str, expect: &Expect, actor: Actor<'_>) -> Result<(i64, Option<Barrier>)> {
+        let ended = self.store.delete_user(name, expect, actor).await?.ok_or_else(unknown_user)?;
+        let barrier = self.barrier().await;
+        Ok((ended, Some(barrier).filter(|_| ended > 0)))
     }
 
     async fn changed_user(&self, name: &str, created: bool, ended: i64) -> Result<ChangedUser> {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::list::Page;
+use super::revision::{Revision, changed_since};
 use super::{Actor, Store};
 use crate::error::{Error, Result};
 use crate::session::{ClientSecret, TokenHash};
@@ -106,8 +107,83 @@ impl Store {
         .await?)
     }
 
+    /// The revision of a client application, for a change that rests on having seen it: read it first, and then the application,
+    /// so that it is never newer than what is seen.
+    pub async fn entity_revision(&self, name: &str) -> Result<Option<Revision>> {
+        let found = sqlx::query_scalar!(
+            r#"/* oauth_entity_revision */ select xmin::text::bigint as "revision!" from tenure.oauth_entities where name = $1"#,
+            name
+        );
+        Ok(found.fetch_optional(&self.pool).await?.map(Revision))
+    }
+
+    /// How many live sessions a client application has, at most `most`; those that are over and not swept yet count.
+    pub async fn entity_sessions(&self, name: &str, most: i64) -> Result<i64> {
+        Ok(sqlx::query_scalar!(
+            r#"/* oauth_entity_sessions */
+            select count(*) as "sessions!"
+              from (select from tenure.sessions s join tenure.oauth_entities e on e.id = s.oauth_entity_id
+                     where e.name = $1 limit $2) counted"#,
+            name,
+            most
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
     /// Creates or changes a client application; whether it is new, and its secret when it got one.
     pub async fn put_entity(&self, name: &str, put: &EntityPut, actor: Actor<'_>) -> Result<(bool, Option<ClientSecret>)> {
+        let mut connection = self.pool.acquire().await?;
+        let written = self.write_entity(&mut connection, name, put, false, actor).await?;
+        written.ok_or_else(|| Error::failed("an OAuth entity was neither made nor changed"))
+    }
+
+    /// Creates a client application, and never changes one: as [`Store::put_entity`], or `None` when there is one of this name.
+    pub async fn create_entity(
+        &self,
+        name: &str,
+        put: &EntityPut,
+        actor: Actor<'_>,
+    ) -> Result<Option<(bool, Option<ClientSecret>)>> {
+        let mut connection = self.pool.acquire().await?;
+        self.write_entity(&mut connection, name, put, true, actor).await
+    }
+
+    /// Changes a client application, refused when it is another one than was seen: as [`Store::put_entity`], or `None` when there is
+    /// none of this name.
+    pub async fn change_entity(
+        &self,
+        name: &str,
+        put: &EntityPut,
+        Revision(seen): Revision,
+        actor: Actor<'_>,
+    ) -> Result<Option<(bool, Option<ClientSecret>)>> {
+        let mut transaction = self.pool.begin().await?;
+        // Under the lock of the row: it stays as it was found until the change is made.
+        let current = sqlx::query_scalar!(
+            r#"/* oauth_entity_seen */
+            select xmin::text::bigint as "revision!" from tenure.oauth_entities where name = $1 for update"#,
+            name
+        );
+        match current.fetch_optional(&mut *transaction).await? {
+            None => return Ok(None),
+            Some(current) if current != seen => return Err(changed_since("The OAuth entity")),
+            Some(_) => {}
+        }
+        let written = self.write_entity(&mut transaction, name, put, false, actor).await?;
+        transaction.commit().await?;
+        Ok(written)
+    }
+
+    /// `None` when it is to be new and is not.
+    async fn write_entity(
+        &self,
+        connection: &mut sqlx::PgConnection,
+        name: &str,
+        put: &EntityPut,
+        only_new: bool,
+        actor: Actor<'_>,
+    ) -> Result<Option<(bool, Option<ClientSecret>)>> {
         let secret = ClientSecret::new();
         let hash: TokenHash = ClientSecret::hash(secret.reveal());
         let row = sqlx::query!(
@@ -122,6 +198,7 @@ impl Store {
                                              when e.client_secret_hash is null or $10 then $5 else e.client_secret_hash end,
                    access_token_lifespan  = coalesce($6, e.access_token_lifespan),
                    refresh_token_lifespan = coalesce($7, e.refresh_token_lifespan)
+             where not $11
             returning xmax = 0 as "created!", client_secret_hash is not distinct from $5 as "has_new_secret!""#,
             name,
             put.client_id,
@@ -132,11 +209,12 @@ impl Store {
             put.refresh_token_lifespan,
             actor.0,
             self.node,
-            put.new_secret
+            put.new_secret,
+            only_new
         )
-        .fetch_one(&self.pool)
+        .fetch_optional(connection)
         .await?;
-        Ok((row.created, row.has_new_secret.then_some(secret)))
+        Ok(row.map(|row| (row.created, row.has_new_secret.then_some(secret))))
     }
 
     /// Deletes a client application without live sessions; `false` when there is none of this name.

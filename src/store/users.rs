@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::error::retrying;
 use super::list::Page;
+use super::revision::{Revision, changed_since};
 use super::{Actor, Expect, Store};
 use crate::error::{Error, Result};
 
@@ -52,6 +53,18 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?)
+    }
+
+    /// The revision of a user, for a change that rests on having seen them: read it first, and then the user, so that it is never
+    /// newer than what is seen.
+    pub async fn user_revision(&self, name: &str) -> Result<Option<Revision>> {
+        let found = sqlx::query_scalar!(
+            r#"/* user_revision */
+            select xmin::text::bigint as "revision!"
+              from tenure.users where lower(name collate "und-x-icu") = lower($1 collate "und-x-icu")"#,
+            name
+        );
+        Ok(found.fetch_optional(&self.pool).await?.map(Revision))
     }
 
     /// A page of users, newest first.
@@ -123,6 +136,30 @@ impl Store {
         Ok(Page { items, next: None })
     }
 
+    /// Creates a user, and never replaces one: `false` when there is one of this name, in whatever case.
+    pub async fn create_user(&self, user: &User, password_hash: Option<&str>, actor: Actor<'_>) -> Result<bool> {
+        Ok(sqlx::query!(
+            r#"/* user_create */
+            with context as materialized (select tenure.act_as($8, $9) as set)
+            insert into tenure.users (name, display_name, active, locked_out, roles, homepage_refresh_minutes, password_hash)
+            select $1, $2, $3, $4, $5, $6, $7 from context where context.set
+            on conflict (lower(name collate "und-x-icu")) do nothing"#,
+            user.name,
+            user.display_name,
+            user.active,
+            user.locked_out,
+            &user.roles,
+            user.homepage_refresh_minutes,
+            password_hash,
+            actor.0,
+            self.node
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected()
+            > 0)
+    }
+
     /// Creates or replaces a user; `true` when created. Returns how many sessions ended with it.
     ///
     /// A replaced user is locked out as asked, not as `excluded` says: there the row trigger has already judged the user as
@@ -169,7 +206,7 @@ impl Store {
     /// Changes a user; `expect` refuses what was previewed otherwise. Returns how many sessions ended with it; `None` when there is
     /// no such user.
     pub async fn patch_user(&self, name: &str, patch: &UserPatch, expect: &Expect, actor: Actor<'_>) -> Result<Option<i64>> {
-        retrying(|| self.try_patch_user(name, patch, expect, false, actor)).await
+        retrying(|| self.try_patch_user(name, patch, expect, Guards::default(), actor)).await
     }
 
     /// The same, refused also when it would leave no administrator with access where there was one.
@@ -180,7 +217,20 @@ impl Store {
         expect: &Expect,
         actor: Actor<'_>,
     ) -> Result<Option<i64>> {
-        retrying(|| self.try_patch_user(name, patch, expect, true, actor)).await
+        let guards = Guards { keep_an_admin: true, seen: None };
+        retrying(|| self.try_patch_user(name, patch, expect, guards, actor)).await
+    }
+
+    /// The same for a change that ends nothing, refused when the user is another one than was seen.
+    pub async fn patch_user_as_seen(
+        &self,
+        name: &str,
+        patch: &UserPatch,
+        seen: Revision,
+        actor: Actor<'_>,
+    ) -> Result<Option<i64>> {
+        let (expect, guards) = (Expect::default(), Guards { keep_an_admin: true, seen: Some(seen) });
+        retrying(|| self.try_patch_user(name, patch, &expect, guards, actor)).await
     }
 
     async fn try_patch_user(
@@ -188,17 +238,25 @@ impl Store {
         name: &str,
         patch: &UserPatch,
         expect: &Expect,
-        keep_an_admin: bool,
+        guards: Guards,
         actor: Actor<'_>,
     ) -> Result<Option<i64>> {
         let mut transaction = self.begin_guarded(actor, false, expect).await?;
-        // One at a time: two who would each leave the other as the last one must not both find one left.
-        let guarded = keep_an_admin && {
-            sqlx::query!("/* admin_lock */ select pg_advisory_xact_lock(hashtextextended('tenure.administrators', 0))")
-                .fetch_one(&mut *transaction)
-                .await?;
-            has_admin(&mut transaction).await?
-        };
+        let guarded = guards.keep_an_admin && had_admin(&mut transaction).await?;
+        // Under the lock of the row: it stays as it was found until the change is made.
+        if let Some(Revision(seen)) = guards.seen {
+            let current = sqlx::query_scalar!(
+                r#"/* user_seen */
+                select xmin::text::bigint as "revision!" from tenure.users
+                 where lower(name collate "und-x-icu") = lower($1 collate "und-x-icu") for update"#,
+                name
+            );
+            match current.fetch_optional(&mut *transaction).await? {
+                None => return Ok(None),
+                Some(current) if current != seen => return Err(changed_since("The user")),
+                Some(_) => {}
+            }
+        }
         let found = sqlx::query!(
             r#"/* user_patch */
             update tenure.users
@@ -221,17 +279,49 @@ impl Store {
         .await?
         .rows_affected()
             > 0;
-        if guarded && !has_admin(&mut transaction).await? {
-            return Err(Error::refused(
-                409,
-                "last_administrator",
-                "This is the last administrator who has access, and nobody could take it back.",
-                "Make another user an administrator first.",
-            ));
+        if guarded {
+            keep_admin(&mut transaction).await?;
         }
         let ended = ended_here(&mut transaction).await?;
         transaction.commit().await?;
         Ok(found.then_some(ended))
+    }
+
+    /// Deletes a user whose sessions end with it, and what they were stays on record; refused when `expect` says that another number
+    /// ends, or when it leaves no administrator with access where there was one. Returns how many ended; `None` when there is no such
+    /// user.
+    ///
+    /// A user with sessions cannot be deleted, so it is locked out before, in the same transaction: that ends them, and keeps
+    /// whoever signs in at this moment waiting until there is no user.
+    pub async fn delete_user(&self, name: &str, expect: &Expect, actor: Actor<'_>) -> Result<Option<i64>> {
+        retrying(|| self.try_delete_user(name, expect, actor)).await
+    }
+
+    async fn try_delete_user(&self, name: &str, expect: &Expect, actor: Actor<'_>) -> Result<Option<i64>> {
+        let mut transaction = self.begin_guarded(actor, false, expect).await?;
+        let guarded = had_admin(&mut transaction).await?;
+        let locked_out = sqlx::query!(
+            r#"/* user_delete_lock_out */
+            update tenure.users set locked_out = true
+             where lower(name collate "und-x-icu") = lower($1 collate "und-x-icu")"#,
+            name
+        );
+        if locked_out.execute(&mut *transaction).await?.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let ended = ended_here(&mut transaction).await?;
+        sqlx::query!(
+            r#"/* user_delete */
+            delete from tenure.users where lower(name collate "und-x-icu") = lower($1 collate "und-x-icu")"#,
+            name
+        )
+        .execute(&mut *transaction)
+        .await?;
+        if guarded {
+            keep_admin(&mut transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(Some(ended))
     }
 
     /// The hash of a user's password; `None` without a password, and without such a user.
@@ -282,6 +372,37 @@ impl Store {
             (false, true) => None,
         }))
     }
+}
+
+/// What a change of a user is refused by, beside the number of sessions that end with it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Guards {
+    /// It leaves no administrator with access where there was one.
+    keep_an_admin: bool,
+    /// The user is another one than this.
+    seen: Option<Revision>,
+}
+
+/// Whether there is an administrator to keep. One at a time: two who would each leave the other as the last one must not both find
+/// one left.
+async fn had_admin(transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>) -> Result<bool> {
+    sqlx::query!("/* admin_lock */ select pg_advisory_xact_lock(hashtextextended('tenure.administrators', 0))")
+        .fetch_one(&mut **transaction)
+        .await?;
+    has_admin(transaction).await
+}
+
+/// Refuses what leaves none.
+async fn keep_admin(transaction: &mut sqlx::Transaction<'static, sqlx::Postgres>) -> Result<()> {
+    if has_admin(transaction).await? {
+        return Ok(());
+    }
+    Err(Error::refused(
+        409,
+        "last_administrator",
+        "This is the last administrator who has access, and nobody could take it back.",
+        "Make another user an administrator first.",
+    ))
 }
 
 /// Whether any administrator has access to pages, which takes a password.
