@@ -1,12 +1,13 @@
 //! What a page answers when it cannot be shown: a page that says why, or the way to the sign-in page.
 
 use askama::Template;
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::super::problem::Problem;
 use super::form::encoded;
+use super::shown;
 use crate::error::Error;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -34,6 +35,13 @@ impl Failure {
     }
 }
 
+/// What is said beside a form that was refused, and the status of the page; what is not the form's fault is a failure.
+pub(super) fn told(error: Error) -> Result<(StatusCode, String), Failure> {
+    let Some(refusal) = error.refusal().filter(|refusal| refusal.status != 404) else { return Err(error.into()) };
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
+    Ok((status, format!("{} {}", shown::refusal(&refusal.message), refusal.advice).trim().to_owned()))
+}
+
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         Self::Said(problem)
@@ -50,7 +58,7 @@ impl From<Error> for Failure {
 #[template(path = "failure.html")]
 struct Page<'a> {
     title: &'a str,
-    detail: &'a str,
+    detail: String,
 }
 
 impl IntoResponse for Failure {
@@ -65,7 +73,7 @@ impl IntoResponse for Failure {
                 Redirect::to(&format!("/console/sign-in{mark}{}", query.join("&"))).into_response()
             }
             Self::Said(problem) => {
-                let page = Page { title: problem.title(), detail: problem.detail() }.render();
+                let page = Page { title: problem.title(), detail: shown::refusal(problem.detail()) }.render();
                 // With the problem's status and its own headers, such as Retry-After.
                 let mut response = problem.into_response();
                 if let Ok(page) = page {

@@ -5,7 +5,7 @@ mod preview;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::super::address::ClientAddress;
@@ -13,6 +13,7 @@ use super::super::auth::{Admins, Readers};
 use super::super::extract::Params;
 use super::super::problem::Problem;
 use super::super::{App, AppState};
+use super::failure::told;
 use super::form::Form;
 use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
@@ -69,9 +70,9 @@ pub(super) async fn list(operator: Operator<Readers>, State(app): AppState) -> A
     rendered(&List { frame: Frame::of(&operator, "properties"), settings })
 }
 
-/// Which property, and what to try with it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Which property, and what to try with it; without a name the list.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Query {
     name: String,
     /// A value to see the effect of.
@@ -101,10 +102,7 @@ impl Page {
         let typed = value.or(property.value.as_deref()).unwrap_or_default().to_owned();
         let (preview, problem) = match app.manager.rehearse_property(name, value).await {
             Ok(forecast) => (Some(Preview::of(forecast, value)), None),
-            Err(error) => match error.refusal() {
-                Some(refusal) => (None, Some(format!("{} {}", refusal.message, refusal.advice).trim().to_owned())),
-                None => return Err(error.into()),
-            },
+            Err(error) => (None, Some(told(error)?.1)),
         };
         let strong = match &preview {
             Some(preview) => is_strong(app, operator, name, preview.needs_force, preview.expect).await?,
@@ -121,16 +119,25 @@ async fn is_strong<C>(app: &App, operator: &Operator<C>, name: &str, force: bool
 }
 
 /// The page of a property; with a value also what that would do (X2). Nothing is changed by looking.
-pub(super) async fn show(operator: Operator<Readers>, State(app): AppState, query: Result<Params<Query>, Problem>) -> Answer {
+pub(super) async fn show(
+    operator: Operator<Readers>,
+    State(app): AppState,
+    query: Result<Params<Query>, Problem>,
+) -> Answer<Response> {
     let Params(query) = query?;
+    if query.name.is_empty() {
+        return Ok(Redirect::to("/console/properties").into_response());
+    }
     let value = query.value.as_deref().map(str::trim);
     if operator.may_change() && (value.is_some() || query.unset.is_some()) {
-        return rendered(&Page::trying(&app, &operator, &query.name, value.filter(|_| query.unset.is_none())).await?);
+        let page = Page::trying(&app, &operator, &query.name, value.filter(|_| query.unset.is_none())).await?;
+        return Ok(rendered(&page)?.into_response());
     }
     let property = app.manager.property(&query.name).await?;
     let typed = property.value.clone().unwrap_or_default();
     let frame = Frame::of(&operator, "properties");
-    rendered(&Page { frame, setting: property.into(), typed, problem: None, preview: None, strong: false })
+    let page = Page { frame, setting: property.into(), typed, problem: None, preview: None, strong: false };
+    Ok(rendered(&page)?.into_response())
 }
 
 #[derive(Template)]
@@ -191,7 +198,6 @@ pub(super) async fn change(
         }
         Err(error) => error,
     };
-    let Some(refusal) = error.refusal().filter(|refusal| refusal.status != 404) else { return Err(error.into()) };
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-    refused(status, format!("{} {}", refusal.message, refusal.advice).trim().to_owned()).await
+    let (status, problem) = told(error)?;
+    refused(status, problem).await
 }

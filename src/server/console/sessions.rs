@@ -15,7 +15,7 @@ use super::super::{App, AppState};
 use super::form::Form;
 use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
-use super::shown::Line;
+use super::shown::{self, Line};
 use crate::cluster::Barrier;
 use crate::session::Kind;
 use filter::Filter;
@@ -51,7 +51,7 @@ pub(super) async fn list(operator: Operator<Watchers>, State(app): AppState, fil
             lines = page.items.into_iter().map(|session| Line::of(session, now, operator.session())).collect();
             next = page.next.map(|after| filter.query(&after));
         }
-        Err(error) => problem = Some(error.to_string()),
+        Err(error) => problem = Some(shown::refusal(&error.to_string())),
     }
     let frame = Frame::of(&operator, "sessions");
     rendered(&List { frame, filter, kinds: Kind::ALL, nodes, lines, next, problem })

@@ -30,6 +30,17 @@ pub(super) fn words(word: &str) -> String {
     }
 }
 
+/// A refusal as a page says it: the field that it begins with is called as the page calls it.
+pub(super) fn refusal(message: &str) -> String {
+    let message = message.strip_prefix("The parameter ").unwrap_or(message);
+    match message.split_once(": ") {
+        Some((field, rest)) if !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') => {
+            format!("{}: {rest}", capital(&words(field)))
+        }
+        _ => message.to_owned(),
+    }
+}
+
 /// Where a value comes from.
 pub(super) fn source(word: &str) -> String {
     if word == "row" { "set here".to_owned() } else { words(word) }
@@ -138,6 +149,18 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_calls_a_field_as_the_page_does() {
+        for (message, said) in [
+            ("refresh_token_lifespan: 0 is not enough.", "Refresh token lifespan: 0 is not enough."),
+            ("The parameter address: this is not an IP address.", "Address: this is not an IP address."),
+            ("glide.ui.session_timeout: too much.", "glide.ui.session_timeout: too much."),
+            ("There is no user of this name.", "There is no user of this name."),
+        ] {
+            assert_eq!(refusal(message), said);
+        }
+    }
 
     #[test]
     fn a_span_shows_its_two_largest_units() {
