@@ -1,24 +1,26 @@
-//! Locking out and unlocking, and making users inactive and active: first what will happen, then just that and the receipt.
+//! Locking out and unlocking, making users inactive and active, and deleting them: first what will happen, then just that and the
+//! receipt.
 
 use std::collections::BTreeSet;
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::super::super::address::ClientAddress;
 use super::super::super::auth::{Admins, UserAdmins};
 use super::super::super::problem::Problem;
 use super::super::super::{App, AppState};
-use super::super::failure::Failure;
+use super::super::failure::{Failure, told};
 use super::super::form::{Form, encoded};
 use super::super::operator::Operator;
 use super::super::page::{Answer, Frame, rendered};
 use super::super::sure;
-use super::Account;
+use super::{Account, Named, Page, ticked};
 use crate::cluster::Barrier;
 use crate::input::{self, UserInput};
-use crate::store::{Expect, User, UserForecast, UserPatch};
+use crate::store::{Expect, Revision, User, UserForecast, UserPatch};
 
 /// What can be done to a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,7 @@ enum Act {
     Unlock,
     Deactivate,
     Activate,
+    Delete,
 }
 
 impl Act {
@@ -36,6 +39,7 @@ impl Act {
             "unlock" => Ok(Self::Unlock),
             "deactivate" => Ok(Self::Deactivate),
             "activate" => Ok(Self::Activate),
+            "delete" => Ok(Self::Delete),
             _ => Err(Problem::new(400, "invalid_parameter", "There is nothing of this name to do.", "Go back to the user.")),
         }
     }
@@ -46,6 +50,7 @@ impl Act {
             Self::Unlock => "unlock",
             Self::Deactivate => "deactivate",
             Self::Activate => "activate",
+            Self::Delete => "delete",
         }
     }
 
@@ -56,19 +61,28 @@ impl Act {
             Self::Unlock => "Unlock",
             Self::Deactivate => "Make inactive",
             Self::Activate => "Make active",
+            Self::Delete => "Delete",
         }
     }
 
+    /// What it changes of the user; deleting locks out before.
     fn patch(self) -> UserPatch {
         match self {
-            Self::LockOut | Self::Unlock => UserPatch { locked_out: Some(self == Self::LockOut), ..UserPatch::default() },
+            Self::LockOut | Self::Unlock | Self::Delete => {
+                UserPatch { locked_out: Some(self != Self::Unlock), ..UserPatch::default() }
+            }
             Self::Deactivate | Self::Activate => UserPatch { active: Some(self == Self::Activate), ..UserPatch::default() },
         }
     }
 
     /// What ends sessions is asked about first.
     fn asks(self) -> bool {
-        matches!(self, Self::LockOut | Self::Deactivate)
+        matches!(self, Self::LockOut | Self::Deactivate | Self::Delete)
+    }
+
+    /// What cannot be taken back asks for the password too.
+    fn is_strong(self) -> bool {
+        self == Self::Delete
     }
 }
 
@@ -83,6 +97,27 @@ struct Sure {
     happens: Vec<String>,
     /// How many sessions will end: so many, or none.
     expect: i64,
+    /// It asks for the password.
+    strong: bool,
+    /// Why it was not done.
+    problem: Option<String>,
+}
+
+impl Sure {
+    async fn of<C>(app: &App, operator: &Operator<C>, user: User, act: Act, problem: Option<String>) -> Answer<Self> {
+        let UserPatch { active, locked_out, .. } = act.patch();
+        let forecast = app.manager.rehearse_user(&user.name, active, locked_out).await?;
+        Ok(Self {
+            frame: Frame::of(operator, "users"),
+            happens: consequences(app, &user, act, &forecast).await?,
+            account: user.into(),
+            label: act.label(),
+            word: act.word(),
+            expect: forecast.ends_now,
+            strong: act.is_strong(),
+            problem,
+        })
+    }
 }
 
 #[derive(Template)]
@@ -94,16 +129,19 @@ struct Receipt {
     ended: i64,
     /// `None` when nothing ended.
     barrier: Option<Barrier>,
+    /// The user is no more.
+    deleted: bool,
 }
 
 /// Changes a user. Locking is a user administrator's, the rest an administrator's alone (U6).
 pub(in crate::server::console) async fn change(
     operator: Operator<UserAdmins>,
     State(app): AppState,
+    address: ClientAddress,
     form: Form,
 ) -> Answer<Response> {
     let act = Act::named(form.one("act"))?;
-    if matches!(act, Act::Deactivate | Act::Activate) && !operator.may_change() {
+    if !matches!(act, Act::LockOut | Act::Unlock) && !operator.may_change() {
         let advice = "It needs the role admin.";
         return Err(Problem::new(403, "role_not_allowed", "Your roles do not allow this.", advice).into());
     }
@@ -111,28 +149,46 @@ pub(in crate::server::console) async fn change(
     if act.asks() && user.name == operator.name() {
         return Err(oneself());
     }
-    let patch = act.patch();
-    if act.asks() && form.one("sure") != "yes" {
-        let forecast = app.manager.rehearse_user(&user.name, patch.active, patch.locked_out).await?;
-        let happens = consequences(&app, &user, act, &forecast).await?;
-        let frame = Frame::of(&operator, "users");
-        let expect = forecast.ends_now;
-        let page = Sure { frame, account: user.into(), label: act.label(), word: act.word(), happens, expect };
-        return Ok(rendered(&page)?.into_response());
-    }
-    let expect = Some(form.one("expect")).filter(|_| act.asks());
-    let expect = input::expect_parameters("expect", expect, "expect_basis", None)?;
-    let changed = app.manager.change_user_and_keep_an_admin(&user.name, &patch, &expect, operator.actor()).await?;
     if !act.asks() {
-        return Ok(Redirect::to(&format!("/console/user?name={}", encoded(&user.name))).into_response());
+        let (patch, expect) = (act.patch(), Expect::default());
+        let changed = app.manager.change_user_and_keep_an_admin(&user.name, &patch, &expect, operator.actor()).await?;
+        return Ok(Redirect::to(&format!("/console/user?name={}", encoded(&changed.user.name))).into_response());
     }
-    let frame = Frame::of(&operator, "users");
-    let ended = changed.ended.unwrap_or(0);
-    let receipt = Receipt { frame, account: changed.user.into(), label: act.label(), ended, barrier: changed.barrier };
-    Ok(rendered(&receipt)?.into_response())
+    if form.one("sure") != "yes" {
+        return Ok(rendered(&Sure::of(&app, &operator, user, act, None).await?)?.into_response());
+    }
+    // Beside why it was not done stands what it would do now.
+    let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
+        let page = Sure::of(&app, &operator, user.clone(), act, Some(problem)).await?;
+        Ok((status, rendered(&page)?).into_response())
+    };
+    let expect = input::expect_parameters("expect", Some(form.one("expect")), "expect_basis", None)?;
+    if act.is_strong()
+        && let Err(problem) = sure::prove(&app, &operator, address, &form).await
+    {
+        return refused(problem.status(), problem.detail().to_owned()).await;
+    }
+    let done = match act {
+        Act::Delete => app.manager.delete_user(&user.name, &expect, operator.actor()).await,
+        _ => app
+            .manager
+            .change_user_and_keep_an_admin(&user.name, &act.patch(), &expect, operator.actor())
+            .await
+            .map(|changed| (changed.ended.unwrap_or(0), changed.barrier)),
+    };
+    let (ended, barrier) = match done {
+        Ok(done) => done,
+        Err(error) => {
+            let (status, problem) = told(error)?;
+            return refused(status, problem).await;
+        }
+    };
+    let (frame, deleted) = (Frame::of(&operator, "users"), act == Act::Delete);
+    Ok(rendered(&Receipt { frame, account: user.into(), label: act.label(), ended, barrier, deleted })?.into_response())
 }
 
-/// Gives a user just these roles, and asks for the password of who does it.
+/// Gives a user just these roles, and asks for the password of who does it. A form of a page from before somebody else's change
+/// overwrites nothing: the page is shown anew.
 pub(in crate::server::console) async fn roles(
     operator: Operator<Admins>,
     State(app): AppState,
@@ -141,15 +197,37 @@ pub(in crate::server::console) async fn roles(
 ) -> Answer<Response> {
     let user = app.manager.user(&input::user_name(form.one("name"))?).await?;
     let roles: Vec<_> = form.all("role").map(str::to_owned).collect();
-    let change = UserInput { roles: Some(roles), ..UserInput::default() };
-    let patch = change.validate(&user.name)?;
-    sure::prove(&app, &operator, address, &form).await?;
-    let keeps = |roles: &Vec<String>| roles.iter().any(|role| role == "admin");
-    if user.name == operator.name() && !patch.roles.as_ref().is_some_and(keeps) {
+    let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
+        let named = Named { name: user.name.clone(), ..Named::default() };
+        let mut page = Page { problem: Some(problem), ..Page::of(&app, &operator, &named).await? };
+        // Of a stale form nothing is kept: what is ticked anew is decided by what is so now.
+        if status != StatusCode::PRECONDITION_FAILED {
+            page.roles = ticked(&roles);
+        }
+        Ok((status, rendered(&page)?).into_response())
+    };
+    let change = UserInput { roles: Some(roles.clone()), ..UserInput::default() };
+    let patch = match change.validate(&user.name) {
+        Ok(patch) => patch,
+        Err(error) => {
+            let (status, problem) = told(error)?;
+            return refused(status, problem).await;
+        }
+    };
+    if let Err(problem) = sure::prove(&app, &operator, address, &form).await {
+        return refused(problem.status(), problem.detail().to_owned()).await;
+    }
+    if user.name == operator.name() && !roles.iter().any(|role| role == "admin") {
         return Err(oneself());
     }
-    app.manager.change_user_and_keep_an_admin(&user.name, &patch, &Expect::default(), operator.actor()).await?;
-    Ok(Redirect::to(&format!("/console/user?name={}", encoded(&user.name))).into_response())
+    let seen = Revision::read(form.one("revision"));
+    match app.manager.change_user_as_seen(&user.name, &patch, seen, operator.actor()).await {
+        Ok(changed) => Ok(Redirect::to(&format!("/console/user?name={}", encoded(&changed.user.name))).into_response()),
+        Err(error) => {
+            let (status, problem) = told(error)?;
+            refused(status, problem).await
+        }
+    }
 }
 
 /// Whoever locks themselves out cannot take it back (51).
@@ -171,8 +249,10 @@ async fn consequences(app: &App, user: &User, act: Act, forecast: &UserForecast)
         count => format!("{}{on} will end.", plural(count, "session")),
     };
     let locked = "Nobody will be able to sign in as this user, nor to cause anything by e-mail, until somebody unlocks it.";
-    if act == Act::LockOut {
-        return Ok(vec![ends, locked.to_owned()]);
+    match act {
+        Act::LockOut => return Ok(vec![ends, locked.to_owned()]),
+        Act::Delete => return Ok(deletion(ends)),
+        _ => {}
     }
     let mut happens = vec![ends, "The user will be in no list of active users.".to_owned()];
     if forecast.user.locked_out && !user.locked_out {
@@ -184,6 +264,16 @@ async fn consequences(app: &App, user: &User, act: Act, forecast: &UserForecast)
         happens.push("Sessions will go on, and signing in too: both properties that forbid it are false.".to_owned());
     }
     Ok(happens)
+}
+
+/// What follows when a user is deleted.
+fn deletion(ends: String) -> Vec<String> {
+    let rest = [
+        "Nobody will be able to sign in as this user. Roles and password are gone with it.",
+        "Ended sessions and events stay on record under the name, for as long as they are retained.",
+        "It cannot be taken back. A new user of the same name is another one, and gets none of these sessions.",
+    ];
+    [ends].into_iter().chain(rest.map(str::to_owned)).collect()
 }
 
 async fn is_on(app: &App, name: &str) -> Answer<bool> {
