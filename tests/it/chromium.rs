@@ -352,6 +352,9 @@ async fn rule_x1_the_page_of_a_session_shows_its_end_by_itself() {
     api.delete(&format!("/v1/sessions/{id}")).await.expect(200);
     browser.until("document.getElementById('explanation').textContent.includes('Terminated, by tests')", SOON).await;
     browser.until("document.querySelectorAll('#events li').length === 2", SOON).await;
+    // What it offers is what can be done.
+    browser.until("document.getElementById('why').textContent === 'How it ended'", SOON).await;
+    browser.until("document.querySelector('#ending button') === null", SOON).await;
 }
 
 /// What axe-core finds wrong with the page that shows.
@@ -383,12 +386,14 @@ async fn every_page_of_the_console_is_accessible_in_both_themes_and_needs_nothin
         &session,
         "/console/users",
         "/console/user?name=bow.ruggeri",
+        "/console/users/new",
         "/console/properties",
         "/console/property?name=glide.ui.session_timeout",
         "/console/property?name=glide.ui.session_timeout&value=15",
         "/console/property?name=glide.ui.session_timeout&value=0",
         "/console/keys",
         "/console/entities",
+        "/console/entities/new",
         "/console/entity?name=Kiosk",
         "/console/nodes",
         "/console/audit",

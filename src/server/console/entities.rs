@@ -1,12 +1,14 @@
 //! *OAuth entities*: the client applications of mobile sessions, and how long a session of theirs may stay in the background.
 
+mod change;
+mod new;
+
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::super::auth::{Admins, Readers};
+use super::super::auth::Readers;
 use super::super::extract::Params;
 use super::super::problem::Problem;
 use super::super::{App, AppState};
@@ -16,7 +18,10 @@ use super::page::{Answer, Frame, rendered};
 use super::shown;
 use crate::input::{self, EntityInput};
 use crate::session::Window;
-use crate::store::Entity;
+use crate::store::{Entity, EntityPut, Revision};
+
+pub(super) use change::change;
+pub(super) use new::{create, show as show_new};
 
 /// Applications on a page.
 const MOST: i64 = 50;
@@ -77,9 +82,55 @@ pub(super) async fn list(operator: Operator<Readers>, State(app): AppState, quer
     rendered(&List { frame: Frame::of(&operator, "entities"), lines, next: page.next })
 }
 
-/// Which application.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The fields of a form as they were typed, or as the application is.
+struct Fields {
+    client_id: String,
+    public: bool,
+    access: String,
+    refresh: String,
+}
+
+impl Fields {
+    fn of(form: &Form) -> Self {
+        let field = |name| form.one(name).trim().to_owned();
+        Self {
+            client_id: field("client_id"),
+            public: form.one("secret") != "yes",
+            access: field("access"),
+            refresh: field("refresh"),
+        }
+    }
+
+    /// What they ask for, once each is judged.
+    fn judged(&self, name: &str) -> crate::Result<EntityPut> {
+        let seconds = |field, text: &str| {
+            text.parse::<i64>().map_err(|_| input::parameter(field, "this is not a whole number of seconds."))
+        };
+        EntityInput {
+            client_id: Some(self.client_id.clone()).filter(|id| !id.is_empty()),
+            public: Some(self.public),
+            access_token_lifespan: Some(seconds("access_token_lifespan", &self.access)?),
+            refresh_token_lifespan: Some(seconds("refresh_token_lifespan", &self.refresh)?),
+            ..EntityInput::default()
+        }
+        .validate(name)
+    }
+}
+
+impl From<&Entity> for Fields {
+    fn from(entity: &Entity) -> Self {
+        Self {
+            client_id: entity.client_id.clone(),
+            public: entity.public,
+            access: entity.access_token_lifespan.to_string(),
+            refresh: entity.refresh_token_lifespan.to_string(),
+        }
+    }
+}
+
+/// Which application; without a name the list.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Named {
     name: String,
 }
@@ -90,44 +141,45 @@ struct Page {
     frame: Frame,
     line: Line,
     time_outs: TimeOuts,
+    /// What its forms rest on.
+    revision: Revision,
     /// What is in the fields.
-    access: String,
-    refresh: String,
+    fields: Fields,
     /// Why it was refused.
     problem: Option<String>,
 }
 
-/// The page of an application.
-pub(super) async fn show(operator: Operator<Readers>, State(app): AppState, named: Result<Params<Named>, Problem>) -> Answer {
-    let Params(named) = named?;
-    let entity = app.manager.entity(&input::entity_name(&named.name)?).await?;
-    let time_outs = TimeOuts::of(&app).await?;
-    let (access, refresh) = (entity.access_token_lifespan.to_string(), entity.refresh_token_lifespan.to_string());
-    let line = time_outs.line(entity);
-    rendered(&Page { frame: Frame::of(&operator, "entities"), line, time_outs, access, refresh, problem: None })
+impl Page {
+    async fn of<C>(app: &App, operator: &Operator<C>, name: &str) -> Answer<Self> {
+        // Before the application, so that it is never newer than what the page shows.
+        let revision = app.manager.store().entity_revision(name).await?.unwrap_or_else(|| Revision::read(""));
+        let entity = app.manager.entity(name).await?;
+        let time_outs = TimeOuts::of(app).await?;
+        let fields = Fields::from(&entity);
+        let line = time_outs.line(entity);
+        Ok(Self { frame: Frame::of(operator, "entities"), line, time_outs, revision, fields, problem: None })
+    }
 }
 
-/// Changes the lifespans, for who signs in afterwards: live sessions keep the window of their sign-in (P5), so nothing ends.
-pub(super) async fn change(operator: Operator<Admins>, State(app): AppState, form: Form) -> Answer<Response> {
-    let entity = app.manager.entity(&input::entity_name(form.one("name"))?).await?;
-    let (access, refresh) = (form.one("access").trim(), form.one("refresh").trim());
-    let seconds =
-        |text: &str| text.parse::<i64>().map_err(|_| input::parameter("lifespan", "this is not a whole number of seconds."));
-    let put = || {
-        let (access_token_lifespan, refresh_token_lifespan) = (Some(seconds(access)?), Some(seconds(refresh)?));
-        EntityInput { access_token_lifespan, refresh_token_lifespan, ..EntityInput::default() }.validate(&entity.name)
-    };
-    let error = match put() {
-        Ok(put) => {
-            app.manager.put_entity(&entity.name, &put, operator.actor()).await?;
-            return Ok(Redirect::to(&format!("/console/entity?name={}", encoded(&entity.name))).into_response());
-        }
-        Err(error) => error,
-    };
-    let time_outs = TimeOuts::of(&app).await?;
-    let (access, refresh) = (access.to_owned(), refresh.to_owned());
-    let frame = Frame::of(&operator, "entities");
-    let line = time_outs.line(entity);
-    let page = Page { frame, line, time_outs, access, refresh, problem: Some(error.to_string()) };
-    Ok((StatusCode::UNPROCESSABLE_ENTITY, rendered(&page)?).into_response())
+/// The page of an application.
+pub(super) async fn show(
+    operator: Operator<Readers>,
+    State(app): AppState,
+    named: Result<Params<Named>, Problem>,
+) -> Answer<Response> {
+    let Params(named) = named?;
+    if named.name.is_empty() {
+        return Ok(Redirect::to("/console/entities").into_response());
+    }
+    let page = Page::of(&app, &operator, &input::entity_name(&named.name)?).await?;
+    Ok(rendered(&page)?.into_response())
+}
+
+/// The secret that an application got; it is shown nowhere else.
+#[derive(Template)]
+#[template(path = "entity_receipt.html")]
+struct Receipt<'a> {
+    frame: Frame,
+    line: &'a Line,
+    secret: &'a str,
 }

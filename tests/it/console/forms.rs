@@ -29,8 +29,13 @@ async fn input_028_a_form_of_another_site_does_nothing() {
     user(&api, "abel.tuter", &["admin"]).await;
     let console = Console::of(&api, "bow.ruggeri", &["admin"]).await;
     let victim = Console::of(&api, "don.goodliffe", &[]).await.session;
-    let forms: [(&str, Vec<(&str, &str)>); 9] = [
-        ("/console/entity", vec![("name", "Kiosk"), ("access", "1"), ("refresh", "1")]),
+    let forms: [(&str, Vec<(&str, &str)>); 14] = [
+        ("/console/entity", vec![("name", "Kiosk"), ("act", "change"), ("access", "1"), ("refresh", "1")]),
+        ("/console/entity", vec![("name", "Kiosk"), ("act", "secret"), ("sure", "yes"), ("password", PASSWORD)]),
+        ("/console/entity", vec![("name", "Kiosk"), ("act", "delete"), ("sure", "yes"), ("password", PASSWORD)]),
+        ("/console/entities/new", vec![("name", "Till"), ("access", "1"), ("refresh", "1"), ("password", PASSWORD)]),
+        ("/console/users/new", vec![("name", "new.comer"), ("role", "admin"), ("password", PASSWORD)]),
+        ("/console/user", vec![("name", "don.goodliffe"), ("act", "delete"), ("sure", "yes"), ("password", PASSWORD)]),
         ("/console/sessions/matching", vec![("typed", "1"), ("sure", "yes"), ("kind", "user")]),
         ("/console/user/roles", vec![("name", "don.goodliffe"), ("role", "admin"), ("password", PASSWORD)]),
         ("/console/keys", vec![("name", "x"), ("role", "admin"), ("act", "make"), ("password", PASSWORD)]),

@@ -11,7 +11,9 @@ use super::{Console, guarded, page, sent_to};
 use crate::support::{Api, send};
 
 /// Pages, and the roles that see them.
-const PAGES: [(&str, &[&str]); 11] = [
+const PAGES: [(&str, &[&str]); 13] = [
+    ("/console/entities/new", &["admin"]),
+    ("/console/users/new", &["admin"]),
     ("/console/entity?name=Kiosk", &["admin", "reporter"]),
     ("/console/keys", &["admin"]),
     ("/console/overview", &["admin", "user_admin", "reporter"]),
@@ -375,11 +377,30 @@ async fn an_address_that_only_a_form_is_sent_to_leads_to_its_list() {
 }
 
 #[tokio::test]
+async fn a_page_of_something_that_is_not_named_leads_to_its_list() {
+    let api = Api::start().await;
+    let console = Console::of(&api, "abel.tuter", &["admin"]).await;
+    for (path, list) in [
+        ("/console/user", "/console/users"),
+        ("/console/user?name=", "/console/users"),
+        ("/console/property", "/console/properties"),
+        ("/console/entity", "/console/entities"),
+    ] {
+        sent_to(&console.get(path).await, list);
+    }
+    for path in ["/console/user?name=nobody", "/console/property?name=nothing", "/console/entity?name=nothing"] {
+        let refused = console.get(path).await;
+        assert!(!page(&refused, 404).contains("PUT"), "a page speaks of pages: {}", refused.text);
+    }
+}
+
+#[tokio::test]
 async fn what_others_write_stays_text() {
     let api = Api::start().await;
     let console = Console::of(&api, "abel.tuter", &["admin"]).await;
     let hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;";
     api.db.user(hostile).await;
+    api.put(&format!("/v1/oauth-entities/{}", super::escaped(hostile)), &json!({})).await.expect(201);
     api.create(&json!({"kind": "user", "user": hostile, "user_agent": hostile})).await;
     let id = api.get("/v1/sessions?limit=1").await.expect(200)["items"][0]["id"].as_str().unwrap().to_owned();
     let filter = format!("/console/sessions?user={}", super::escaped(hostile));
@@ -390,6 +411,10 @@ async fn what_others_write_stays_text() {
         console.get("/console/users").await,
         console.get(&format!("/console/user?name={}", super::escaped(hostile))).await,
         console.post("/console/user", &[("name", hostile), ("act", "lock_out")]).await,
+        console.post("/console/users/new", &[("name", hostile), ("display_name", hostile), ("refresh", hostile)]).await,
+        console.post("/console/entities/new", &[("name", hostile), ("client_id", hostile), ("access", hostile)]).await,
+        console.get(&format!("/console/entity?name={}", super::escaped(hostile))).await,
+        console.post("/console/entity", &[("name", hostile), ("act", "delete")]).await,
         console.post("/console/sessions/terminate", &[("only", &id)]).await,
         console.post("/console/sign-in", &[("user", hostile), ("password", "wrong")]).await,
     ] {
