@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tenure::Manager;
+use tenure::embedded::Embedded;
 use tenure::input::CreateSession;
 use tenure::manager::{CheckOptions, Verdict};
 use tenure::session::Activity;
@@ -14,10 +15,18 @@ use tenure::store::Actor;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
-use crate::support::{Clock, Crowd, Db, rounds};
+use crate::support::{Crowd, Db, rounds};
 
 const LOAD: Actor<'static> = Actor("load");
 const SESSIONS: u32 = 20_000;
+
+/// An answer; none where a busy machine kept the question waiting too long for a connection.
+fn heard<T>(answer: tenure::Result<T>) -> Option<T> {
+    match answer {
+        Err(error) if error.is_unavailable() => None,
+        answer => Some(answer.unwrap()),
+    }
+}
 
 /// A thousand checks a second over all sessions, from memory when it can answer.
 async fn check(node: Arc<Manager>, tokens: Arc<Vec<String>>, until: Instant, seed: u64) -> u64 {
@@ -29,8 +38,8 @@ async fn check(node: Arc<Manager>, tokens: Arc<Vec<String>>, until: Instant, see
         for _ in 0..10 {
             let token = &tokens[random.random_range(0..tokens.len())];
             if node.check_now(token, Some(Activity::User)).is_none() {
-                let verdict = node.check(token, Some(Activity::User), CheckOptions::default(), LOAD).await.unwrap();
-                assert!(matches!(verdict, Verdict::Live(_)), "{verdict:?}");
+                let verdict = heard(node.check(token, Some(Activity::User), CheckOptions::default(), LOAD).await);
+                assert!(matches!(verdict, None | Some(Verdict::Live(_))), "{verdict:?}");
             }
             checks += 1;
         }
@@ -46,11 +55,11 @@ async fn come_and_go(node: Arc<Manager>, until: Instant) -> u64 {
     let mut gone = 0;
     while Instant::now() < until {
         pace.tick().await;
-        present.push_back(node.create(&guest, LOAD).await.unwrap());
+        present.extend(heard(node.create(&guest, LOAD).await));
         if present.len() > 200
             && let Some(created) = present.pop_front()
         {
-            node.terminate(created.session.id, false, LOAD).await.unwrap();
+            heard(node.terminate(created.session.id, false, LOAD).await);
             gone += 1;
         }
     }
@@ -60,7 +69,10 @@ async fn come_and_go(node: Arc<Manager>, until: Instant) -> u64 {
 /// Activity is in no index and pages have room, so updates stay within their page and autovacuum keeps the table small.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn measured_activity_stays_hot_and_the_table_small() {
-    let db = Db::with(Clock::Real).await;
+    // On a server of its own: a transaction that lasts, in whatever database of the same one, holds back what is measured here.
+    let folder = std::env::temp_dir().join(format!("tenure-activity-{}", std::process::id()));
+    let embedded = Embedded::start(&folder, &|_| {}).await.unwrap();
+    let db = Db::on(embedded.url()).await;
     db.crowd(Crowd { sessions: SESSIONS, users: 1_000, oldest: 60, youngest: 1 }).await;
     let tokens: Arc<Vec<String>> = Arc::new(db.tokens(SESSIONS).await.into_iter().map(|(_, token)| token).collect());
     let live_size = "select pg_relation_size('tenure.sessions')";
@@ -86,4 +98,6 @@ async fn measured_activity_stays_hot_and_the_table_small() {
     assert!(hot * 100 >= updated * 95, "{hot} of {updated} updates were HOT");
     assert!(size < loaded * 2, "the table grew from {loaded} to {size} bytes");
     another.manager.drain().await.unwrap();
+    embedded.stop().await.unwrap();
+    let _ = std::fs::remove_dir_all(&folder);
 }

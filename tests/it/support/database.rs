@@ -54,6 +54,12 @@ impl Db {
         Self::open(named(&name), "node-1").await
     }
 
+    /// The database that a URL leads to, migrated: on another server than that of the run.
+    pub async fn on(url: String) -> Self {
+        tenure::store::migrate(&settings(&url, "template"), &|_| {}).await.unwrap();
+        Self::open(url, "node-1").await
+    }
+
     /// A further handle on the same database, as another node.
     pub async fn another(&self, node: &str) -> Self {
         Self::open(self.url.clone(), node).await
