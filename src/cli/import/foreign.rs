@@ -42,9 +42,8 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// Reports everything but the rows that are yet to be written.
+    /// Reports the rows that are not to be written.
     fn tell(&mut self, report: &mut Report) -> Result<(), Failure> {
-        report.users(self.users_made);
         report.guests(self.guests);
         self.partly.drain(..).try_for_each(|remark| report.partly(remark))?;
         self.rejected.drain(..).try_for_each(|remark| report.rejected(remark))?;
@@ -75,6 +74,8 @@ impl Import<'_> {
         let mut next = self.prepare(manager, &mut source).await;
         loop {
             let (mut page, prepared) = next;
+            // They are made, whether the page is written or not.
+            report.users(page.users_made);
             if stop.asked() && prepared.is_ok() {
                 break;
             }
@@ -89,8 +90,7 @@ impl Import<'_> {
             let (after, written) = tokio::join!(self.prepare(manager, &mut source), write);
             next = after;
             if let Err(failure) = written {
-                // Its users are made.
-                next.0.tell(report)?;
+                report.users(next.0.users_made);
                 return Err(failure);
             }
             report.read(page.rows);
