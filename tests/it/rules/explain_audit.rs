@@ -254,3 +254,28 @@ async fn rule_x4_the_trail_says_which_roles_were_given_and_taken() {
          user_created {\"roles\": [\"reporter\"], \"active\": true, \"locked_out\": false}; user_locked_out"
     );
 }
+
+#[tokio::test]
+async fn rule_x4_the_trail_says_what_a_client_application_has_to_be_told() {
+    let db = stopped().await;
+    db.sql("delete from tenure.session_events").await;
+    for statement in [
+        "insert into tenure.oauth_entities (name, client_id) values ('App', 'app')",
+        "update tenure.oauth_entities set client_secret_hash = sha256('x')",
+        "update tenure.oauth_entities set client_secret_hash = sha256('y'), access_token_lifespan = 60",
+        "update tenure.oauth_entities set client_id = 'other'",
+        "update tenure.oauth_entities set client_secret_hash = null",
+        "update tenure.oauth_entities set access_token_lifespan = 61",
+    ] {
+        db.sql(statement).await;
+    }
+    let told = "select string_agg(more::text, '; ' order by type, more::text)
+                  from tenure.session_events,
+                       lateral (select details - array['name', 'access_token_lifespan', 'refresh_token_lifespan'] as more) m";
+    assert_eq!(
+        text(&db, told).await,
+        "{\"client_id\": {\"new\": \"other\", \"old\": \"app\"}}; \
+         {\"public\": {\"new\": false, \"old\": true}, \"secret_set\": true}; {\"public\": {\"new\": true, \"old\": false}}; \
+         {\"secret_set\": true}; {}; {\"public\": true, \"client_id\": \"app\"}"
+    );
+}
