@@ -24,7 +24,7 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('tenure.drain_node', 0));
     -- drain_look
     select count(*), count(*) filter (where n.draining <> drain_node.draining),
-           coalesce(bool_or(drain_node.draining and tenure.node_state(n) = 'live'), false)
+           coalesce(bool_or(drain_node.draining and not n.draining and not n.fenced), false)
       into v_processes, v_to_change, v_to_drain
       from tenure.nodes n where n.name = drain_node.name;
     if v_processes = 0 then

@@ -123,9 +123,10 @@ fn router_with(manager: Arc<Manager>, options: &ServeOptions) -> Router {
 }
 
 /// Keeps browsers to TLS that came over it. Over plain HTTP the header is forbidden (RFC 6797), and this server speaks nothing
-/// else: only a trusted proxy knows.
+/// else: only a trusted proxy knows. What a proxy asks for itself it may hand on, under the name of the application: `/v1/auth`
+/// promises nothing for that.
 async fn keep_to_tls(State(app): AppState, request: Request, next: Next) -> Response {
-    let tls = app.proxies.say_tls(&request);
+    let tls = request.uri().path() != "/v1/auth" && app.proxies.say_tls(&request);
     let mut response = next.run(request).await;
     if tls {
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT));

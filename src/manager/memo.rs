@@ -24,6 +24,11 @@ impl<T> Default for Memo<T> {
 }
 
 impl<T> Memo<T> {
+    /// The last reading, however old; `None` before the first.
+    pub(super) async fn last(&self) -> Option<Arc<T>> {
+        self.0.lock().await.as_ref().map(|(_, reading)| Arc::clone(reading))
+    }
+
     /// The last reading, or a new one. Whoever comes while it is made waits for it.
     pub(super) async fn get(&self, read: impl Future<Output = Result<T>>) -> Result<Arc<T>> {
         let mut last = self.0.lock().await;

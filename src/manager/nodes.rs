@@ -47,7 +47,12 @@ impl Manager {
     async fn order(&self, name: &str, draining: bool, force: bool, actor: Actor<'_>) -> Result<Vec<NodeRecord>> {
         self.store.drain_node(name, draining, force, actor).await?;
         self.barrier().await;
-        let mut nodes = self.nodes().await?;
+        // The order is given, whether what is held can be counted now or not.
+        let held = match self.held().await {
+            Ok(held) => held,
+            Err(_) => self.held.last().await.unwrap_or_default(),
+        };
+        let mut nodes = self.store.nodes(&held).await?;
         nodes.retain(|node| node.name == name);
         Ok(nodes)
     }

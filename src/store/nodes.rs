@@ -63,7 +63,14 @@ impl Store {
     }
 
     async fn register(&self, registration: &Registration, fenced: Option<Uuid>, ordered: bool) -> Result<Uuid> {
-        Ok(sqlx::query_scalar!(
+        let mut transaction = self.pool.begin().await?;
+        if fenced.is_some() {
+            // An order that is given at this moment comes wholly before, and is carried over, or after, and finds the new row.
+            sqlx::query!("/* node_register_lock */ select pg_advisory_xact_lock(hashtextextended('tenure.drain_node', 0))")
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let id = sqlx::query_scalar!(
             "/* node_register */
             insert into tenure.nodes (id, name, address, version, started_at, beat_at, swept_at, applied, draining)
             select tenure.uuid_v7(n.at), $1, $2, $3, n.at, n.at, n.at, pg_current_snapshot(),
@@ -76,8 +83,10 @@ impl Store {
             fenced,
             ordered
         )
-        .fetch_one(&self.pool)
-        .await?)
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(id)
     }
 
     /// Orders every process of this name to drain, or takes the order back. Draining the last live node wants `force`.

@@ -32,6 +32,8 @@ struct Page {
 
 /// A node in words.
 struct Line {
+    /// The same process in the next answer too: what somebody aims at must not become another one's.
+    id: String,
     name: String,
     address: Option<String>,
     version: String,
@@ -53,6 +55,7 @@ impl Line {
     fn of(node: NodeRecord, now: DateTime<Utc>, behind: &[(String, i64)]) -> Self {
         let lease = (node.lease_expires_at - now).num_milliseconds();
         Self {
+            id: format!("node-{}", encoded(&node.name)),
             live: node.state == LIVE,
             draining: node.state == DRAINING,
             encoded: encoded(&node.name),
@@ -70,13 +73,24 @@ impl Line {
     }
 }
 
+/// Processes of one name are told apart by their order, which is that of their start.
+fn number(nodes: &mut [Line]) {
+    for at in 0..nodes.len() {
+        let before = nodes[..at].iter().filter(|node| node.name == nodes[at].name).count();
+        if before > 0 {
+            nodes[at].id = format!("{}:{before}", nodes[at].id);
+        }
+    }
+}
+
 /// The registry.
 pub(super) async fn list(operator: Operator<Readers>, State(app): AppState) -> Answer {
     let counted = shown::instant(app.manager.held().await?.at);
     let nodes = app.manager.nodes().await?;
     let behind = app.manager.store().nodes_behind().await?;
     let now = app.manager.time().await?;
-    let nodes = nodes.into_iter().map(|node| Line::of(node, now, &behind)).collect();
+    let mut nodes: Vec<_> = nodes.into_iter().map(|node| Line::of(node, now, &behind)).collect();
+    number(&mut nodes);
     rendered(&Page { frame: Frame::of(&operator, "nodes"), nodes, counted })
 }
 
@@ -140,8 +154,7 @@ pub(super) async fn order(
     let Some(node) = nodes.iter().find(|node| node.name == *name) else {
         return Err(Problem::new(404, "unknown_node", "There is no node of this name any more.", "Go back to the nodes.").into());
     };
-    let is_live = |own: bool| nodes.iter().any(|node| node.state == LIVE && (node.name == *name) == own);
-    let last = is_live(true) && !is_live(false);
+    let last = !nodes.iter().any(|node| node.state == LIVE && node.name != *name);
     let question = |last: bool, problem: Option<&str>| -> Answer<Html<String>> {
         let own = app.manager.node().is_some_and(|node| node.name() == name);
         rendered(&Sure { frame: Frame::of(&operator, "nodes"), name, sessions: node.sessions, last, own, problem })
@@ -150,7 +163,7 @@ pub(super) async fn order(
         return Ok(question(last, None)?.into_response());
     }
     if last && form.one("typed").trim() != name {
-        let problem = "This is not the name of the node. Nothing was done.";
+        let problem = "No other node is live, so it takes the name of this one. Nothing was done.";
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, question(true, Some(problem))?).into_response());
     }
     if last && let Err(problem) = sure::prove(&app, &operator, address, &form).await {

@@ -34,6 +34,9 @@ async fn over_tls_and_only_then_browsers_are_kept_to_it() {
     for answer in answers(proxy, "/console/sign-in", &plain).await {
         assert_eq!((answer.status, answer.header(HSTS)), (200, None));
     }
+    for answer in answers(vec!["127.0.0.0/8".parse().unwrap()], "/v1/auth", &secure).await {
+        assert_eq!(answer.header(HSTS), None, "a proxy hands it on under the name of the application");
+    }
     for answer in answers(vec!["10.0.0.0/8".parse().unwrap()], "/console/sign-in", &secure).await {
         assert_eq!((answer.status, answer.header(HSTS)), (200, None), "anybody can say so");
     }

@@ -74,8 +74,8 @@ async fn the_last_live_node_drains_only_for_who_types_its_name_and_the_password(
         asked.text
     );
     for (typed, password, status, said) in [
-        ("", "", 422, "This is not the name of the node"),
-        ("node-2", PASSWORD, 422, "This is not the name of the node"),
+        ("", "", 422, "it takes the name of this one"),
+        ("node-2", PASSWORD, 422, "it takes the name of this one"),
         ("node-1", "", 403, "The password is wrong"),
         ("node-1", "wrong", 403, "The password is wrong"),
     ] {

@@ -139,6 +139,8 @@
       if (!answer.ok) warn(LATE);
       else if (!paused) {
         warn();
+        // A node that drained ended the stream for good; another one answers by now, or this one is live again.
+        if (stream?.readyState === EventSource.CLOSED) watch();
         const page = parse(await answer.text());
         for (const part of document.querySelectorAll('[data-live]')) {
           const fresh = page.getElementById(part.id);
@@ -168,14 +170,18 @@
 
   const heard = () => (asking ? missed = true : soon(GATHER));
 
-  const listen = () => {
-    stream?.close();
-    stream = null;
-    if (paused || document.hidden) return;
+  const watch = () => {
     stream = new EventSource('/console/live');
     for (const type of ['session_created', 'session_ended', 'property_set', 'property_removed']) {
       stream.addEventListener(type, heard);
     }
+  };
+
+  const listen = () => {
+    stream?.close();
+    stream = null;
+    if (paused || document.hidden) return;
+    watch();
     update();
   };
 
