@@ -424,15 +424,15 @@ impl UserInput {
         }
         if let Some(roles) = &self.roles {
             const ROLES: [&str; 3] = ["admin", "user_admin", "reporter"];
-            if (1..roles.len()).any(|index| roles[..index].contains(&roles[index])) {
-                return Err(invalid("roles", "a role is named twice.", "Name each role once."));
-            }
             if let Some(role) = roles.iter().find(|role| !ROLES.contains(&role.as_str())) {
                 return Err(invalid(
                     "roles",
                     format!("{:?} is not a console role.", role.chars().take(32).collect::<String>()),
                     "Use admin, user_admin or reporter.",
                 ));
+            }
+            if ROLES.iter().any(|known| roles.iter().filter(|role| role == known).count() > 1) {
+                return Err(invalid("roles", "a role is named twice.", "Name each role once."));
             }
         }
         Ok(UserPatch {

@@ -88,7 +88,7 @@ pub(super) async fn run(global: &Global, command: OauthEntitiesCommand) -> Resul
             Ok(())
         }
         OauthEntitiesCommand::Unset { name } => {
-            let entity = manager.delete_entity(&input::entity_name(&name)?, actor).await?;
+            let entity = manager.delete_entity(&input::entity_name(&name)?, None, actor).await?;
             if global.json { document(&entity) } else { line(&format!("Deleted {}.", entity.name)) }
         }
     })

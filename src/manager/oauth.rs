@@ -98,10 +98,10 @@ impl Manager {
         Ok(ChangedEntity { entity: self.entity(name).await?, secret, created })
     }
 
-    /// Deletes a client application without live sessions; refused when unknown.
-    pub async fn delete_entity(&self, name: &str, actor: Actor<'_>) -> Result<Entity> {
+    /// Deletes a client application without live sessions; refused when unknown, and when it is another one than was seen.
+    pub async fn delete_entity(&self, name: &str, seen: Option<Revision>, actor: Actor<'_>) -> Result<Entity> {
         let entity = self.entity(name).await?;
-        if self.store.delete_entity(name, actor).await? { Ok(entity) } else { Err(unknown_entity()) }
+        if self.store.delete_entity(name, seen, actor).await? { Ok(entity) } else { Err(unknown_entity()) }
     }
 
     /// The client application that proved who it is: a public one by its id, any other by its secret.

@@ -133,9 +133,15 @@ impl Manager {
     }
 
     /// Deletes a user, and ends their sessions before; how many, and the receipt when there were any. Refused when `expect` says
-    /// that it was previewed otherwise, and when the user is the last administrator who has access.
-    pub async fn delete_user(&self, name: &str, expect: &Expect, actor: Actor<'_>) -> Result<(i64, Option<Barrier>)> {
-        let ended = self.store.delete_user(name, expect, actor).await?.ok_or_else(unknown_user)?;
+    /// that it was previewed otherwise, when the user is another one than was seen, and when the user is the last administrator who has access.
+    pub async fn delete_user(
+        &self,
+        name: &str,
+        expect: &Expect,
+        seen: Revision,
+        actor: Actor<'_>,
+    ) -> Result<(i64, Option<Barrier>)> {
+        let ended = self.store.delete_user(name, expect, seen, actor).await?.ok_or_else(unknown_user)?;
         let barrier = self.barrier().await;
         Ok((ended, Some(barrier).filter(|_| ended > 0)))
     }

@@ -155,20 +155,12 @@ impl Store {
         &self,
         name: &str,
         put: &EntityPut,
-        Revision(seen): Revision,
+        seen: Revision,
         actor: Actor<'_>,
     ) -> Result<Option<(bool, Option<ClientSecret>)>> {
         let mut transaction = self.pool.begin().await?;
-        // Under the lock of the row: it stays as it was found until the change is made.
-        let current = sqlx::query_scalar!(
-            r#"/* oauth_entity_seen */
-            select xmin::text::bigint as "revision!" from tenure.oauth_entities where name = $1 for update"#,
-            name
-        );
-        match current.fetch_optional(&mut *transaction).await? {
-            None => return Ok(None),
-            Some(current) if current != seen => return Err(changed_since("The OAuth entity")),
-            Some(_) => {}
+        if !is_as_seen(&mut transaction, name, seen).await? {
+            return Ok(None);
         }
         let written = self.write_entity(&mut transaction, name, put, false, actor).await?;
         transaction.commit().await?;
@@ -218,19 +210,24 @@ impl Store {
     }
 
     /// Deletes a client application without live sessions; `false` when there is none of this name.
-    pub async fn delete_entity(&self, name: &str, actor: Actor<'_>) -> Result<bool> {
-        Ok(sqlx::query!(
+    pub async fn delete_entity(&self, name: &str, seen: Option<Revision>, actor: Actor<'_>) -> Result<bool> {
+        let mut transaction = self.pool.begin().await?;
+        if let Some(seen) = seen
+            && !is_as_seen(&mut transaction, name, seen).await?
+        {
+            return Ok(false);
+        }
+        let deleted = sqlx::query!(
             "/* oauth_entity_delete */
             with context as materialized (select tenure.act_as($2, $3) as set)
             delete from tenure.oauth_entities e using context where context.set and e.name = $1",
             name,
             actor.0,
             self.node
-        )
-        .execute(&self.pool)
-        .await?
-        .rows_affected()
-            > 0)
+        );
+        let deleted = deleted.execute(&mut *transaction).await?.rows_affected() > 0;
+        transaction.commit().await?;
+        Ok(deleted)
     }
 
     /// The client application of an id, for the token endpoint.
@@ -242,6 +239,21 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?)
+    }
+}
+
+/// Locks a client application, so that it stays as it was found until the change is made, and refuses when it is another one than
+/// was seen; `false` when there is none.
+async fn is_as_seen(connection: &mut sqlx::PgConnection, name: &str, Revision(seen): Revision) -> Result<bool> {
+    let current = sqlx::query_scalar!(
+        r#"/* oauth_entity_seen */
+        select xmin::text::bigint as "revision!" from tenure.oauth_entities where name = $1 for update"#,
+        name
+    );
+    match current.fetch_optional(connection).await? {
+        None => Ok(false),
+        Some(current) if current != seen => Err(changed_since("The OAuth entity")),
+        Some(_) => Ok(true),
     }
 }
 

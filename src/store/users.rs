@@ -243,19 +243,10 @@ impl Store {
     ) -> Result<Option<i64>> {
         let mut transaction = self.begin_guarded(actor, false, expect).await?;
         let guarded = guards.keep_an_admin && had_admin(&mut transaction).await?;
-        // Under the lock of the row: it stays as it was found until the change is made.
-        if let Some(Revision(seen)) = guards.seen {
-            let current = sqlx::query_scalar!(
-                r#"/* user_seen */
-                select xmin::text::bigint as "revision!" from tenure.users
-                 where lower(name collate "und-x-icu") = lower($1 collate "und-x-icu") for update"#,
-                name
-            );
-            match current.fetch_optional(&mut *transaction).await? {
-                None => return Ok(None),
-                Some(current) if current != seen => return Err(changed_since("The user")),
-                Some(_) => {}
-            }
+        if let Some(seen) = guards.seen
+            && !is_as_seen(&mut transaction, name, seen).await?
+        {
+            return Ok(None);
         }
         let found = sqlx::query!(
             r#"/* user_patch */
@@ -288,18 +279,21 @@ impl Store {
     }
 
     /// Deletes a user whose sessions end with it, and what they were stays on record; refused when `expect` says that another number
-    /// ends, or when it leaves no administrator with access where there was one. Returns how many ended; `None` when there is no such
+    /// ends, when the user is another one than was seen, or when it leaves no administrator with access where there was one. Returns how many ended; `None` when there is no such
     /// user.
     ///
     /// A user with sessions cannot be deleted, so it is locked out before, in the same transaction: that ends them, and keeps
     /// whoever signs in at this moment waiting until there is no user.
-    pub async fn delete_user(&self, name: &str, expect: &Expect, actor: Actor<'_>) -> Result<Option<i64>> {
-        retrying(|| self.try_delete_user(name, expect, actor)).await
+    pub async fn delete_user(&self, name: &str, expect: &Expect, seen: Revision, actor: Actor<'_>) -> Result<Option<i64>> {
+        retrying(|| self.try_delete_user(name, expect, seen, actor)).await
     }
 
-    async fn try_delete_user(&self, name: &str, expect: &Expect, actor: Actor<'_>) -> Result<Option<i64>> {
+    async fn try_delete_user(&self, name: &str, expect: &Expect, seen: Revision, actor: Actor<'_>) -> Result<Option<i64>> {
         let mut transaction = self.begin_guarded(actor, false, expect).await?;
         let guarded = had_admin(&mut transaction).await?;
+        if !is_as_seen(&mut transaction, name, seen).await? {
+            return Ok(None);
+        }
         let locked_out = sqlx::query!(
             r#"/* user_delete_lock_out */
             update tenure.users set locked_out = true
@@ -381,6 +375,22 @@ struct Guards {
     keep_an_admin: bool,
     /// The user is another one than this.
     seen: Option<Revision>,
+}
+
+/// Locks a user's row, so that it stays as it was found until the change is made, and refuses when it is another one than was seen;
+/// `false` when there is no such user.
+async fn is_as_seen(connection: &mut sqlx::PgConnection, name: &str, Revision(seen): Revision) -> Result<bool> {
+    let current = sqlx::query_scalar!(
+        r#"/* user_seen */
+        select xmin::text::bigint as "revision!" from tenure.users
+         where lower(name collate "und-x-icu") = lower($1 collate "und-x-icu") for update"#,
+        name
+    );
+    match current.fetch_optional(connection).await? {
+        None => Ok(false),
+        Some(current) if current != seen => Err(changed_since("The user")),
+        Some(_) => Ok(true),
+    }
 }
 
 /// Whether there is an administrator to keep. One at a time: two who would each leave the other as the last one must not both find

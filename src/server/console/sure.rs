@@ -1,5 +1,5 @@
-//! The strongest actions ask for the password once more: ending every session or very many, what the rules want forced, giving
-//! roles, making and revoking keys. Whoever finds a browser that somebody left open cannot do them.
+//! The strongest actions ask for the password once more: ending every session or very many, what the rules want forced, making
+//! and deleting users, giving roles, keys, and what an OAuth entity must be told of. Whoever finds a browser that somebody left open cannot do them.
 
 use super::super::App;
 use super::super::address::ClientAddress;

@@ -72,5 +72,5 @@ pub(super) async fn put(
     (status = 200, body = Entity),
     (status = 409, description = "oauth_entity_has_sessions")))]
 pub(super) async fn delete(caller: Caller<Admins>, State(app): AppState, Name(name): Name) -> Result<Json<Entity>, Problem> {
-    Ok(Json(app.manager.delete_entity(&input::entity_name(&name)?, caller.actor()).await?))
+    Ok(Json(app.manager.delete_entity(&input::entity_name(&name)?, None, caller.actor()).await?))
 }

@@ -126,6 +126,42 @@ async fn what_answers_a_form_of_keys_and_users_has_the_focus_and_is_accessible()
 
 #[tokio::test]
 #[ignore = "needs Chromium: make test-browser"]
+async fn what_answers_who_makes_or_deletes_has_the_focus_and_is_accessible() {
+    let api = Api::start().await;
+    let browser = Browser::start().await;
+    console(&api, &browser).await;
+    let at = |path: &str| format!("{}/console/{path}", api.node.url);
+    browser.open(&at("users/new")).await;
+    fill(&browser, "name", "bow.ruggeri").await;
+    fill(&browser, "password", "wrong horse battery").await;
+    press(&browser, "Make the user").await;
+    answered(&browser, "New user", "#problem").await;
+    fill(&browser, "password", PASSWORD).await;
+    press(&browser, "Make the user").await;
+    until_heading(&browser, "bow.ruggeri").await;
+    press(&browser, "Delete…").await;
+    answered(&browser, "Delete: bow.ruggeri?", HEADING).await;
+    fill(&browser, "password", PASSWORD).await;
+    press(&browser, "Delete").await;
+    answered(&browser, "Delete: bow.ruggeri", HEADING).await;
+
+    api.put("/v1/oauth-entities/Kiosk", &json!({})).await.expect(201);
+    browser.open(&at("entity?name=Kiosk")).await;
+    press(&browser, "New secret…").await;
+    answered(&browser, "New secret: Kiosk?", HEADING).await;
+    fill(&browser, "password", PASSWORD).await;
+    press(&browser, "New secret").await;
+    answered(&browser, "Kiosk", HEADING).await;
+    browser.open(&at("entity?name=Kiosk")).await;
+    press(&browser, "Delete…").await;
+    answered(&browser, "Delete: Kiosk?", HEADING).await;
+    fill(&browser, "password", PASSWORD).await;
+    press(&browser, "Delete").await;
+    answered(&browser, "Kiosk deleted", HEADING).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium: make test-browser"]
 async fn what_answers_a_form_of_properties_has_the_focus_and_is_accessible() {
     let api = Api::start().await;
     let browser = Browser::start().await;

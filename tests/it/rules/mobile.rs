@@ -89,9 +89,9 @@ async fn rule_m1_an_entity_has_two_lifespans_in_seconds() {
     assert_eq!(refused(db.manager.put_entity("Twin", &twin, ADMIN).await), (409, "client_id_taken".into()));
 
     create(&db, mobile()).await;
-    assert_eq!(refused(db.manager.delete_entity("Mobile App", ADMIN).await), (409, "oauth_entity_has_sessions".into()));
-    assert_eq!(db.manager.delete_entity("Backend", ADMIN).await.unwrap().name, "Backend");
-    assert_eq!(refused(db.manager.delete_entity("Backend", ADMIN).await), (404, "unknown_oauth_entity".into()));
+    assert_eq!(refused(db.manager.delete_entity("Mobile App", None, ADMIN).await), (409, "oauth_entity_has_sessions".into()));
+    assert_eq!(db.manager.delete_entity("Backend", None, ADMIN).await.unwrap().name, "Backend");
+    assert_eq!(refused(db.manager.delete_entity("Backend", None, ADMIN).await), (404, "unknown_oauth_entity".into()));
 }
 
 #[tokio::test]

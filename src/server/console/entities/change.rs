@@ -103,7 +103,12 @@ pub(in crate::server::console) async fn change(
     let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
         let page = Page { problem: Some(problem), ..Page::of(&app, &operator, &entity.name).await? };
         let stale = status == StatusCode::PRECONDITION_FAILED;
-        let page = if stale || act != Act::Change { page } else { Page { fields: Fields::of(&form), ..page } };
+        // What is kept goes on resting on what was seen when it was typed.
+        let page = if stale || act != Act::Change {
+            page
+        } else {
+            Page { fields: Fields::of(&form), revision: Revision::read(form.one("revision")), ..page }
+        };
         Ok((status, rendered(&page)?).into_response())
     };
     let put = match act {
@@ -142,8 +147,9 @@ pub(in crate::server::console) async fn change(
             return ask(problem.status(), Some(problem.detail().to_owned())).await;
         }
     }
+    let seen = Revision::read(form.one("revision"));
     if act == Act::Delete {
-        return match app.manager.delete_entity(&entity.name, operator.actor()).await {
+        return match app.manager.delete_entity(&entity.name, Some(seen), operator.actor()).await {
             Ok(gone) => Ok(rendered(&Gone { frame: Frame::of(&operator, "entities"), name: gone.name })?.into_response()),
             Err(error) => {
                 let (status, problem) = told(error)?;
@@ -151,7 +157,6 @@ pub(in crate::server::console) async fn change(
             }
         };
     }
-    let seen = Revision::read(form.one("revision"));
     let changed = match app.manager.change_entity(&entity.name, &put, seen, operator.actor()).await {
         Ok(changed) => changed,
         Err(error) => {
@@ -177,6 +182,7 @@ fn consequences(entity: &Entity, act: Act, put: &EntityPut) -> Vec<String> {
     let public = put.public.unwrap_or(entity.public);
     if act == Act::Change && public && !entity.public {
         happens.push("Its secret is void: whoever knows the client id and a refresh token may redeem it.".to_owned());
+        happens.push("The app can renew no token until it stops sending one.".to_owned());
     }
     if (act == Act::Change && !public && entity.public) || (act == Act::Secret && entity.public) {
         happens.push("It gets a secret, which is shown once. The app can renew no token until it has it.".to_owned());

@@ -97,6 +97,8 @@ struct Sure {
     happens: Vec<String>,
     /// How many sessions will end: so many, or none.
     expect: i64,
+    /// What the answer rests on.
+    revision: Revision,
     /// It asks for the password.
     strong: bool,
     /// Why it was not done.
@@ -106,6 +108,7 @@ struct Sure {
 impl Sure {
     async fn of<C>(app: &App, operator: &Operator<C>, user: User, act: Act, problem: Option<String>) -> Answer<Self> {
         let UserPatch { active, locked_out, .. } = act.patch();
+        let revision = app.manager.store().user_revision(&user.name).await?.unwrap_or_else(|| Revision::read(""));
         let forecast = app.manager.rehearse_user(&user.name, active, locked_out).await?;
         Ok(Self {
             frame: Frame::of(operator, "users"),
@@ -114,6 +117,7 @@ impl Sure {
             label: act.label(),
             word: act.word(),
             expect: forecast.ends_now,
+            revision,
             strong: act.is_strong(),
             problem,
         })
@@ -169,7 +173,10 @@ pub(in crate::server::console) async fn change(
         return refused(problem.status(), problem.detail().to_owned()).await;
     }
     let done = match act {
-        Act::Delete => app.manager.delete_user(&user.name, &expect, operator.actor()).await,
+        Act::Delete => {
+            let seen = Revision::read(form.one("revision"));
+            app.manager.delete_user(&user.name, &expect, seen, operator.actor()).await
+        }
         _ => app
             .manager
             .change_user_and_keep_an_admin(&user.name, &act.patch(), &expect, operator.actor())
@@ -201,8 +208,10 @@ pub(in crate::server::console) async fn roles(
         let named = Named { name: user.name.clone(), ..Named::default() };
         let mut page = Page { problem: Some(problem), ..Page::of(&app, &operator, &named).await? };
         // Of a stale form nothing is kept: what is ticked anew is decided by what is so now.
+        // What is kept goes on resting on what was seen when it was ticked.
         if status != StatusCode::PRECONDITION_FAILED {
             page.roles = ticked(&roles);
+            page.revision = Revision::read(form.one("revision"));
         }
         Ok((status, rendered(&page)?).into_response())
     };
@@ -270,7 +279,7 @@ async fn consequences(app: &App, user: &User, act: Act, forecast: &UserForecast)
 fn deletion(ends: String) -> Vec<String> {
     let rest = [
         "Nobody will be able to sign in as this user. Roles and password are gone with it.",
-        "Ended sessions and events stay on record under the name, for as long as they are retained.",
+        "Ended sessions and events keep the name, for as long as they are retained: the audit leads to them, no list of a user does.",
         "It cannot be taken back. A new user of the same name is another one, and gets none of these sessions.",
     ];
     [ends].into_iter().chain(rest.map(str::to_owned)).collect()

@@ -48,7 +48,7 @@ async fn rule_m2_lifespans_of_an_application_are_set_and_end_nothing() {
     for (wrong, status) in [("0", 422), ("soon", 400), ("", 400), ("315360001", 422)] {
         let refused = console.send(&answer, path, &set("61", wrong)).await;
         let text = page(&refused, status);
-        assert!(text.contains("role=\"alert\"") && text.contains("Refresh token lifespan: "), "{wrong}: {text}");
+        assert!(text.contains("id=\"problem\"") && text.contains("Refresh token lifespan: "), "{wrong}: {text}");
         assert!(text.contains(&format!("value=\"{wrong}\"")) && text.contains("value=\"61\""), "{wrong}: {text}");
     }
     assert_eq!(entity(&api, "Kiosk").await["refresh_token_lifespan"], 120);
@@ -100,7 +100,7 @@ async fn rule_m1_an_application_is_made_in_a_page_and_its_secret_is_shown_once()
         let sent = [("name", name), ("client_id", id), ("secret", "yes"), lives, ("refresh", refresh), ("password", password)];
         let refused = console.post(path, &sent).await;
         let text = page(&refused, status);
-        assert!(text.contains("role=\"alert\"") && text.contains(said), "{name:?} {id:?}: {text}");
+        assert!(text.contains("id=\"problem\"") && text.contains(said), "{name:?} {id:?}: {text}");
         for kept in [id, refresh, "60"] {
             assert!(text.contains(&format!("value=\"{kept}\"")), "{kept}: {text}");
         }
@@ -136,7 +136,7 @@ async fn what_an_application_must_be_told_of_is_asked_first_and_takes_the_passwo
     assert!(page(&asked, 200).contains("Its client id will be till instead of kiosk."), "{}", asked.text);
     for password in [&[][..], &[("password", "wrong")]] {
         let refused = console.send(&asked, path, &[&sure[..1], password].concat()).await;
-        assert!(page(&refused, 403).contains("role=\"alert\""), "{}", refused.text);
+        assert!(page(&refused, 403).contains("id=\"problem\""), "{}", refused.text);
     }
     assert_eq!(entity(&api, "Kiosk").await["client_id"], "kiosk", "asking changes nothing");
     sent_to(&console.send(&asked, path, &sure).await, shown);
@@ -186,6 +186,15 @@ async fn a_stale_form_of_an_application_overwrites_nobodys_change() {
     assert_eq!(entity(&api, "Kiosk").await["access_token_lifespan"], 77);
     sent_to(&console.send(&stale, path, &set).await, shown);
     assert_eq!(entity(&api, "Kiosk").await["access_token_lifespan"], 60);
+    // What was typed and has to be corrected rests on what was seen when it was typed.
+    let opened = console.get(shown).await;
+    api.put("/v1/oauth-entities/Kiosk", &json!({"access_token_lifespan": 78})).await.expect(200);
+    let mut wrong = set;
+    wrong[4].1 = "0";
+    let refused = console.send(&opened, path, &wrong).await;
+    assert!(page(&refused, 422).contains("value=\"60\""), "{}", refused.text);
+    page(&console.send(&refused, path, &set).await, 412);
+    assert_eq!(entity(&api, "Kiosk").await["access_token_lifespan"], 78);
 
     // Of two who saw the same, one changes it.
     let (manager, actor) = (&api.node.manager, Actor("tests"));
@@ -215,17 +224,24 @@ async fn an_application_is_deleted_once_it_has_no_session_and_what_was_stays_on_
     let text = page(&asked, 200);
     assert!(text.contains("It has 1 session, and cannot be deleted until that has ended."), "{text}");
     assert!(!text.contains("name=\"sure\"") && text.contains("href=\"/console/sessions?kind=mobile\""), "{text}");
-    let refused = console.post(path, &[&delete[..], &[("sure", "yes"), RIGHT]].concat()).await;
+    let shown = console.get("/console/entity?name=Kiosk").await;
+    let (act, sure) = (("act", "delete"), ("sure", "yes"));
+    let refused = console.send(&shown, path, &[act, sure, RIGHT]).await;
     assert!(page(&refused, 409).contains("still has live sessions"), "{}", refused.text);
     api.check(&token).await.expect(200);
 
     api.delete(&format!("/v1/sessions/{id}")).await.expect(200);
-    let asked = console.post(path, &delete).await;
+    let asked = console.send(&shown, path, &[act]).await;
     assert!(page(&asked, 200).contains("Nobody will be able to sign in through it."), "{}", asked.text);
     page(&console.send(&asked, path, &[("sure", "yes")]).await, 403);
     let reporter = Console::of(&api, "don.goodliffe", &["reporter"]).await;
     page(&reporter.post(path, &[&delete[..], &[("sure", "yes"), RIGHT]].concat()).await, 403);
-    entity(&api, "Kiosk").await;
+    // What was seen is what is deleted, not what bears its name by now.
+    api.delete("/v1/oauth-entities/Kiosk").await.expect(200);
+    api.put("/v1/oauth-entities/Kiosk", &json!({"client_id": "another"})).await.expect(201);
+    page(&console.send(&asked, path, &[sure, RIGHT]).await, 412);
+    assert_eq!(entity(&api, "Kiosk").await["client_id"], "another");
+    let asked = console.send(&console.get("/console/entity?name=Kiosk").await, path, &[act]).await;
     let done = console.send(&asked, path, &[("sure", "yes"), RIGHT]).await;
     assert!(page(&done, 200).contains("Kiosk deleted"), "{}", done.text);
     api.get("/v1/oauth-entities/Kiosk").await.refused(404, "unknown_oauth_entity");

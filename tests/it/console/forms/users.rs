@@ -201,7 +201,7 @@ async fn input_043_a_user_that_cannot_be_made_is_said_on_the_page_with_what_was_
         let sent: Vec<_> = kept.chain([(field, wrong)]).chain(right).collect();
         let refused = console.post(path, &sent).await;
         let text = page(&refused, status);
-        assert!(text.contains("role=\"alert\"") && text.contains(said), "{field} {wrong:?}: {text}");
+        assert!(text.contains("id=\"problem\"") && text.contains(said), "{field} {wrong:?}: {text}");
         for (name, value) in good.iter().filter(|(name, _)| *name != field) {
             let kept = ["role", "active"].contains(name) && text.contains(&format!("value=\"{value}\" checked"));
             assert!(kept || text.contains(&format!("value=\"{value}\"")), "{name} of {field} {wrong:?}: {text}");
@@ -244,13 +244,20 @@ async fn a_stale_form_of_roles_overwrites_nobodys_change() {
     // A wrong password keeps what was ticked, and the page made anew is good.
     let wrong = console.send(&stale, path, &[("role", "user_admin"), ("password", "wrong")]).await;
     assert!(
-        page(&wrong, 403).contains("value=\"user_admin\" checked") && wrong.text.contains("role=\"alert\""),
+        page(&wrong, 403).contains("value=\"user_admin\" checked") && wrong.text.contains("id=\"problem\""),
         "{}",
         wrong.text
     );
     assert_eq!(roles().await, json!(["reporter"]));
     sent_to(&console.send(&wrong, path, &[("role", "user_admin"), RIGHT]).await, shown);
     assert_eq!(roles().await, json!(["user_admin"]));
+    // What was ticked rests on what was seen when it was, however often the password is wrong.
+    let opened = console.get(shown).await;
+    api.patch("/v1/users/bow.ruggeri", &json!({"roles": ["reporter"]})).await.expect(200);
+    let wrong = console.send(&opened, path, &[("role", "admin"), ("password", "wrong")]).await;
+    page(&wrong, 403);
+    page(&console.send(&wrong, path, &[("role", "admin"), RIGHT]).await, 412);
+    assert_eq!(roles().await, json!(["reporter"]));
 
     // Of two who saw the same, one changes it; and what somebody changes meanwhile without looking stays.
     let (manager, actor) = (&api.node.manager, Actor("tests"));
@@ -292,7 +299,7 @@ async fn rule_c3_deleting_a_user_says_what_ends_then_ends_it_everywhere_and_keep
 
     let asked = console.post(path, &delete).await;
     let text = page(&asked, 200);
-    for part in ["Delete: bow.ruggeri?", "2 sessions on 2 nodes will end.", "stay on record", "name=\"password\""] {
+    for part in ["Delete: bow.ruggeri?", "2 sessions on 2 nodes will end.", "keep the name", "name=\"password\""] {
         assert!(text.contains(part), "{part}: {text}");
     }
     // Neither without the password, nor when something else would end.
@@ -329,9 +336,16 @@ async fn rule_c3_deleting_a_user_says_what_ends_then_ends_it_everywhere_and_keep
     api.put("/v1/users/bow.ruggeri", &json!({})).await.expect(201);
     let shown = console.get("/console/user?name=bow.ruggeri").await;
     assert!(page(&shown, 200).contains("None is live.") && shown.text.contains("Nothing is retained."), "{}", shown.text);
+    // Who bears the name by now is not who was to be deleted.
+    let asked = console.post(path, &delete).await;
+    api.db.sql("delete from tenure.users where name = 'bow.ruggeri'").await;
+    api.put("/v1/users/bow.ruggeri", &json!({})).await.expect(201);
+    page(&console.send(&asked, path, &[("sure", "yes"), RIGHT]).await, 412);
+    api.get("/v1/users/bow.ruggeri").await.expect(200);
     // 51: not oneself, nor the last administrator.
     page(&console.post(path, &[("name", "abel.tuter"), ("act", "delete"), ("sure", "yes"), ("expect", "1"), RIGHT]).await, 409);
-    let last = api.node.manager.delete_user("abel.tuter", &Expect::default(), Actor("tests")).await;
+    let seen = api.db.store.user_revision("abel.tuter").await.unwrap().unwrap();
+    let last = api.node.manager.delete_user("abel.tuter", &Expect::default(), seen, Actor("tests")).await;
     assert_eq!(last.unwrap_err().code(), "last_administrator");
     page(&console.get("/console/overview").await, 200);
 }
@@ -345,8 +359,9 @@ async fn no_session_of_a_deleted_user_survives_a_racing_sign_in() {
     for _ in 0..10 {
         api.db.user("bow.ruggeri").await;
         manager.create(&new, Actor("tests")).await.unwrap();
-        let (created, deleted) =
-            tokio::join!(manager.create(&new, Actor("tests")), manager.delete_user("bow.ruggeri", &any, Actor("tests")));
+        let seen = manager.store().user_revision("bow.ruggeri").await.unwrap().unwrap();
+        let delete = manager.delete_user("bow.ruggeri", &any, seen, Actor("tests"));
+        let (created, deleted) = tokio::join!(manager.create(&new, Actor("tests")), delete);
         let (ended, _) = deleted.unwrap();
         match created {
             Ok(_) => assert_eq!(ended, 2, "it began before"),
