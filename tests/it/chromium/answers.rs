@@ -145,7 +145,7 @@ async fn what_answers_who_makes_or_deletes_has_the_focus_and_is_accessible() {
     press(&browser, "Delete").await;
     answered(&browser, "Delete: bow.ruggeri", HEADING).await;
 
-    api.put("/v1/oauth-entities/Kiosk", &json!({})).await.expect(201);
+    api.put("/v1/oauth-entities/Kiosk", &json!({"public": false})).await.expect(201);
     browser.open(&at("entity?name=Kiosk")).await;
     press(&browser, "New secret…").await;
     answered(&browser, "New secret: Kiosk?", HEADING).await;

@@ -2,6 +2,9 @@
 (() => {
   'use strict';
 
+  // At once: a dialog that opens meanwhile gives the focus back to where it found it.
+  document.querySelector('[autofocus]')?.focus();
+
   // On a phone the pages are a line that scrolls.
   document.querySelector('nav [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
 
