@@ -5,8 +5,8 @@ use std::fmt;
 use crate::error::Error;
 
 /// The transaction that wrote a row last, `xmin`: whatever changes the row gives it another one. It needs no column, and every
-/// way of changing the row moves it, plain SQL included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// way of changing the row moves it, plain SQL included. The default is the revision of no row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Revision(pub(super) i64);
 
 impl Revision {

@@ -279,8 +279,8 @@ impl Store {
     }
 
     /// Deletes a user whose sessions end with it, and what they were stays on record; refused when `expect` says that another number
-    /// ends, when the user is another one than was seen, or when it leaves no administrator with access where there was one. Returns how many ended; `None` when there is no such
-    /// user.
+    /// ends, when the user is another one than was seen, or when it leaves no administrator with access where there was one. Returns
+    /// how many ended; `None` when there is no such user.
     ///
     /// A user with sessions cannot be deleted, so it is locked out before, in the same transaction: that ends them, and keeps
     /// whoever signs in at this moment waiting until there is no user.
@@ -294,15 +294,14 @@ impl Store {
         if !is_as_seen(&mut transaction, name, seen).await? {
             return Ok(None);
         }
-        let locked_out = sqlx::query!(
+        sqlx::query!(
             r#"/* user_delete_lock_out */
             update tenure.users set locked_out = true
              where lower(name collate "und-x-icu") = lower($1 collate "und-x-icu")"#,
             name
-        );
-        if locked_out.execute(&mut *transaction).await?.rows_affected() == 0 {
-            return Ok(None);
-        }
+        )
+        .execute(&mut *transaction)
+        .await?;
         let ended = ended_here(&mut transaction).await?;
         sqlx::query!(
             r#"/* user_delete */

@@ -152,7 +152,7 @@ struct Page {
 impl Page {
     async fn of<C>(app: &App, operator: &Operator<C>, name: &str) -> Answer<Self> {
         // Before the application, so that it is never newer than what the page shows.
-        let revision = app.manager.store().entity_revision(name).await?.unwrap_or_else(|| Revision::read(""));
+        let revision = app.manager.store().entity_revision(name).await?.unwrap_or_default();
         let entity = app.manager.entity(name).await?;
         let time_outs = TimeOuts::of(app).await?;
         let fields = Fields::from(&entity);

@@ -85,8 +85,10 @@ fn number(nodes: &mut [Line]) {
 
 /// The registry.
 pub(super) async fn list(operator: Operator<Readers>, State(app): AppState) -> Answer {
-    let counted = shown::instant(app.manager.held().await?.at);
-    let nodes = app.manager.nodes().await?;
+    // One reading for both: the numbers and the instant they are of.
+    let held = app.manager.held().await?;
+    let nodes = app.manager.store().nodes(&held).await?;
+    let counted = shown::instant(held.at);
     let behind = app.manager.store().nodes_behind().await?;
     let now = app.manager.time().await?;
     let mut nodes: Vec<_> = nodes.into_iter().map(|node| Line::of(node, now, &behind)).collect();

@@ -150,7 +150,7 @@ impl Page {
         let store = app.manager.store();
         let name = input::user_name(&named.name)?;
         // Before the user, so that it is never newer than what the page shows.
-        let revision = store.user_revision(&name).await?.unwrap_or_else(|| Revision::read(""));
+        let revision = store.user_revision(&name).await?.unwrap_or_default();
         let user = app.manager.user(&name).await?;
         let after = Some(&*named.after).filter(|after| !after.is_empty()).map(input::cursor).transpose()?;
         let of_user = ListFilter { user: Some(user.name.clone()), ..ListFilter::default() };

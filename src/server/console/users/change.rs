@@ -108,7 +108,7 @@ struct Sure {
 impl Sure {
     async fn of<C>(app: &App, operator: &Operator<C>, user: User, act: Act, problem: Option<String>) -> Answer<Self> {
         let UserPatch { active, locked_out, .. } = act.patch();
-        let revision = app.manager.store().user_revision(&user.name).await?.unwrap_or_else(|| Revision::read(""));
+        let revision = app.manager.store().user_revision(&user.name).await?.unwrap_or_default();
         let forecast = app.manager.rehearse_user(&user.name, active, locked_out).await?;
         Ok(Self {
             frame: Frame::of(operator, "users"),
