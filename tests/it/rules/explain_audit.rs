@@ -279,3 +279,22 @@ async fn rule_x4_the_trail_says_what_a_client_application_has_to_be_told() {
          {\"secret_set\": true}; {}; {\"public\": true, \"client_id\": \"app\"}"
     );
 }
+
+/// A type is a word that any program can be written against, whoever writes the event.
+#[tokio::test]
+async fn an_event_has_a_type_of_lower_case_letters() {
+    let db = stopped().await;
+    let insert =
+        "insert into tenure.session_events (id, at, type, actor) select tenure.uuid_v7(tenure.now()), tenure.now(), $1, 'x'";
+    let longest = format!("a{}", "_z".repeat(31));
+    for word in ["a", "z_", "session_ended", &longest] {
+        sqlx::query(insert).bind(word).execute(db.pool()).await.unwrap_or_else(|error| panic!("{word}: {error}"));
+    }
+    let too_long = format!("{longest}a");
+    for word in ["", "_", "_a", "A", "aB", "a1", "a b", " a", "a-b", "é", "aé", "a\n", "ａ", &too_long] {
+        let refusal = sqlx::query(insert).bind(word).execute(db.pool()).await.unwrap_err();
+        assert_eq!(refusal.as_database_error().and_then(|error| error.constraint()), Some("session_events_type_check"), "{word}");
+    }
+    let unread = "select count(*) from pg_constraint where conname = 'session_events_type_check' and not convalidated";
+    assert_eq!(db.count(unread).await, 0);
+}
