@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Failure, Global};
 use crate::embedded::Embedded;
 use crate::manager::Manager;
-use crate::store::{Actor, ConnectSettings, Store, create_database, drop_database, migrate};
+use crate::store::{Actor, ConnectSettings, LANES, Store, create_database, drop_database, migrate};
 
 /// How to reach the database, and the share of an embedded server that keeps it running.
 pub(super) struct Database {
@@ -34,7 +34,8 @@ impl Database {
     pub(super) async fn open(global: &Global) -> Result<Self, Failure> {
         let settings = |url: String| ConnectSettings {
             url,
-            connections: 4,
+            // An import claims its right on one, and gets a page ready on another while its lanes write.
+            connections: u32::try_from(LANES).unwrap_or(0) + 2,
             node: None,
             allow_plaintext: global.allow_plaintext_database,
             allow_lossy: global.allow_lossy_database,

@@ -1,4 +1,4 @@
-//! Reading the session tables of others, a page at a time out of one snapshot, in the order of their keys. Nothing is written there.
+//! Reading the session tables of others, a page at a time out of one snapshot. Nothing is written there.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,7 @@ use crate::error::{Error, Result};
 
 /// Most rows of a page.
 const PAGE: usize = 4000;
-/// Bytes of data after which a page is full, and those that are still fetched then: a page is a transaction, and one is written
-/// while the next is read.
+/// Bytes of data after which a page is full: some pages are in memory at once.
 const PAGE_BYTES: usize = 16 << 20;
 /// Rows that are fetched at once, each of [`FOREIGN_DATA`] at most: so much may a page be larger than it should be.
 const FETCH: usize = 100;
@@ -53,14 +52,19 @@ impl ForeignFormat {
         }
     }
 
-    /// The column that says until when a session is kept, where it is an instant.
-    const fn expiry(self) -> Option<&'static str> {
+    /// The column that says until when a session is kept.
+    const fn expires(self) -> &'static str {
         match self {
-            Self::Connect => Some("expire"),
-            Self::Django => Some("expire_date"),
-            Self::Tower => Some("expiry_date"),
-            Self::Spring => None,
+            Self::Connect => "expire",
+            Self::Django => "expire_date",
+            Self::Tower => "expiry_date",
+            Self::Spring => "expiry_time",
         }
+    }
+
+    /// The same where it is an instant; Spring counts milliseconds.
+    const fn expiry(self) -> Option<&'static str> {
+        if matches!(self, Self::Spring) { None } else { Some(self.expires()) }
     }
 
     /// The columns of a page, in one shape for all. Instants stay where every program can say them: infinity is for ever, what is
@@ -192,11 +196,18 @@ impl ForeignDatabase {
                 "Give it with --time-zone: what `show timezone` answers the application, such as UTC.",
             ));
         }
+        let (key, expires) = (format.key(), format.expires());
+        // What was touched together was mostly written together there, and gets neighbouring ids and deadlines here: in the order of
+        // expiry both sides read and write few pages.
+        let order = if expiry_orders(&mut connection, &table, key, expires).await? {
+            format!("t.{expires}, t.{key}")
+        } else {
+            format!("t.{key}")
+        };
         // A cursor, because keys are of any type and need no index; the snapshot stays as it is while others write. A key that is cut
         // off is none: no client presents so long a one.
         let statement = format!(
-            "declare foreign_rows no scroll cursor for select left(t.{key}::text, 1000) as key, {columns} from {table} t order by t.{key}",
-            key = format.key(),
+            "declare foreign_rows no scroll cursor for select left(t.{key}::text, 1000) as key, {columns} from {table} t order by {order}",
             columns = format.columns(),
         );
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.map_err(source)?;
@@ -265,6 +276,22 @@ async fn zoneless(connection: &mut PgConnection, table: &str, column: &str) -> R
         select exists (select from pg_attribute a
                         where a.attrelid = to_regclass($1) and a.attname = $2 and a.atttypid <> 'timestamptz'::regtype)";
     sqlx::query_scalar(statement).bind(table).bind(column).fetch_one(connection).await.map_err(source)
+}
+
+/// Whether rows can be read in the order of expiry: by an index, so that a large table is not sorted first, and where no key comes
+/// twice, because a view may name one with two expiries, and both have to be on one page.
+async fn expiry_orders(connection: &mut PgConnection, table: &str, key: &str, expires: &str) -> Result<bool> {
+    let statement = "/* foreign_indexes */
+        with index as (
+            select i.indkey[0] as first, i.indisunique and i.indnkeyatts = 1 as alone
+              from pg_index i
+             where i.indrelid = to_regclass($1) and i.indisvalid and i.indpred is null and i.indexprs is null
+        ), named as (
+            select a.attname, a.attnum from pg_attribute a where a.attrelid = to_regclass($1)
+        )
+        select exists (select from index i join named n on n.attnum = i.first where n.attname = $2 and i.alone)
+           and exists (select from index i join named n on n.attnum = i.first where n.attname = $3)";
+    sqlx::query_scalar(statement).bind(table).bind(key).bind(expires).fetch_one(connection).await.map_err(source)
 }
 
 /// What the other database said, as a refusal: it is the operator's to correct.

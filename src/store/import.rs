@@ -3,12 +3,13 @@
 //! No position is kept: what came with a token is known by the token's digest, what came with an id by the id, and users, client
 //! applications and properties by name. So the answer to an import that was killed is the same import again.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sqlx::pool::PoolConnection;
 use sqlx::types::Json;
 use sqlx::{Postgres, Row};
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::session::ForeignToken;
 
 /// Lanes that sessions are written in at once.
-pub const LANES: usize = 2;
+pub const LANES: usize = 3;
 
 /// A row to be imported: an object of its columns, with the line it stands on in its source. JSON as it was written, because a
 /// number of any length is to come out as it went in.
@@ -80,14 +81,19 @@ impl ImportSession {
     /// A session of another store.
     pub fn foreign(line: u64, token: &ForeignToken, user: Option<String>, facts: &ForeignFacts) -> serde_json::Result<Self> {
         #[derive(Serialize)]
+        struct Columns<'a> {
+            foreign_hash: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            created_at: Option<DateTime<Utc>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            anchor_at: Option<DateTime<Utc>>,
+        }
+        #[derive(Serialize)]
         struct Place<'a> {
             attributes: &'a Map<String, Value>,
         }
         let hash = token.hash().as_text();
-        let columns = json!({
-            "token_hash": hash, "foreign_hash": hash, "kind": if user.is_some() { "user" } else { "guest" }, "device": "desktop",
-            "remember_me": false, "residue": false, "created_at": facts.created_at, "anchor_at": facts.last_activity_at,
-        });
+        let columns = Columns { foreign_hash: &hash, created_at: facts.created_at, anchor_at: facts.last_activity_at };
         let place = Place { attributes: &facts.attributes };
         Self::new(line, user, None, facts.expires_at, &hash, &columns, Some(&place), None::<&()>)
     }
@@ -118,11 +124,16 @@ impl ImportSession {
     ) -> serde_json::Result<Self> {
         #[derive(Serialize)]
         struct Sent<'a, S, P, T> {
+            #[serde(skip_serializing_if = "Option::is_none")]
             user: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             oauth_entity: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             expires_at: Option<DateTime<Utc>>,
             session: &'a S,
+            #[serde(skip_serializing_if = "Option::is_none")]
             place: Option<&'a P>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             tokens: Option<&'a T>,
         }
         let row = ImportRow::new(line, &Sent { user: user.as_deref(), oauth_entity, expires_at, session, place, tokens })?;
@@ -284,6 +295,19 @@ impl Store {
             ));
         }
         Ok(ImportClaim(connection))
+    }
+
+    /// Those of these tokens of another store that sessions came with, live or ended.
+    pub async fn foreign_present(&self, tokens: &[&ForeignToken]) -> Result<HashSet<Vec<u8>>> {
+        let statement = "/* foreign_present */ select f from tenure.foreign_present($1) f";
+        let mut present = HashSet::new();
+        // A look at each month of history for each: on a slow disk many at once would take longer than a statement may.
+        for some in tokens.chunks(1000) {
+            let hashes: Vec<_> = some.iter().map(|token| token.hash().as_bytes()).collect();
+            let ask = || async { sqlx::query_scalar::<_, Vec<u8>>(statement).bind(&hashes).fetch_all(&self.pool).await };
+            present.extend(retrying(ask).await?);
+        }
+        Ok(present)
     }
 
     /// Imports a batch of sessions in a lane, all of them from that lane. A lock-out comes wholly before or wholly after (U4).

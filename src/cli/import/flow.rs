@@ -247,10 +247,10 @@ pub(super) async fn write_lanes(
         let batch = &lanes[lane];
         if batch.is_empty() { Ok(Vec::new()) } else { manager.store().import_sessions(lane, batch, way, actor).await }
     };
-    let (one, other) = tokio::join!(write(0), write(1));
-    // What one lane wrote is said, whatever came of the other.
+    let (one, two, three) = tokio::join!(write(0), write(1), write(2));
+    // What one lane wrote is said, whatever came of the others.
     let (mut outcomes, mut failed) = (repeated, None);
-    for lane in [one, other] {
+    for lane in [one, two, three] {
         match lane {
             Ok(written) => outcomes.extend(written),
             Err(error) => failed = Some(error),

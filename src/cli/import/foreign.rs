@@ -1,4 +1,5 @@
-//! How the session table of another application is imported: while one page is written, the next is read, decoded, and its users are made.
+//! How the session table of another application is imported: while one page is written, the users of the next are made, and the one
+//! after it is read and decoded.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -29,6 +30,15 @@ pub(super) struct Import<'a> {
     pub(super) actor: Actor<'a>,
 }
 
+/// A page as it was read.
+struct Page {
+    rows: u64,
+    decoded: Vec<(u64, Decoded)>,
+    rejected: Vec<Remark>,
+    /// Users whom the source knows by number, as far as it could be asked.
+    users: Result<HashMap<i64, ForeignUser>, Failure>,
+}
+
 /// A page that is ready to be written, and what is to be said of its rows.
 #[derive(Default)]
 struct Prepared {
@@ -38,7 +48,7 @@ struct Prepared {
     users_made: u64,
     partly: Vec<Remark>,
     rejected: Vec<Remark>,
-    inactive: Vec<Outcome>,
+    unwritten: Vec<Outcome>,
 }
 
 impl Prepared {
@@ -47,7 +57,7 @@ impl Prepared {
         report.guests(self.guests);
         self.partly.drain(..).try_for_each(|remark| report.partly(remark))?;
         self.rejected.drain(..).try_for_each(|remark| report.rejected(remark))?;
-        report.outcomes(std::mem::take(&mut self.inactive))
+        report.outcomes(std::mem::take(&mut self.unwritten))
     }
 }
 
@@ -56,12 +66,21 @@ struct Source<'a> {
     foreign: &'a mut ForeignDatabase,
     /// The number of the next row.
     line: u64,
+    /// The page that comes next, fetched while the one before was decoded.
+    ahead: Option<Result<Vec<ForeignRow>, Error>>,
+}
+
+/// What is known of this store.
+struct Target<'a> {
+    manager: &'a Manager,
     /// Names of users that were made, or found, on earlier pages.
-    known: HashSet<String>,
+    users: HashSet<String>,
+    /// Whether some of the page before was here already.
+    repeats: bool,
 }
 
 impl Import<'_> {
-    /// Every page, until somebody stops it between two.
+    /// Every page, until somebody stops it between two. While one is written, the next is got ready, and the one after it read.
     pub(super) async fn all(
         &self,
         manager: &Manager,
@@ -70,8 +89,10 @@ impl Import<'_> {
         report: &mut Report,
     ) -> Result<(), Failure> {
         let bar = progress(foreign.count().await?);
-        let mut source = Source { foreign, line: 1, known: HashSet::new() };
-        let mut next = self.prepare(manager, &mut source).await;
+        let mut source = Source { foreign, line: 1, ahead: None };
+        let mut target = Target { manager, users: HashSet::new(), repeats: true };
+        let first = self.read(&mut source).await;
+        let (mut next, mut read) = tokio::join!(self.prepare(&mut target, first), self.read(&mut source));
         loop {
             let (mut page, prepared) = next;
             // They are made, whether the page is written or not.
@@ -87,8 +108,8 @@ impl Import<'_> {
             // Who is to be created is there by then.
             let absent = if self.args.create_users { "imported" } else { "unknown_user" };
             let write = write_lanes(manager, page.lanes, self.way, self.actor, report, absent);
-            let (after, written) = tokio::join!(self.prepare(manager, &mut source), write);
-            next = after;
+            let (after, ahead, written) = tokio::join!(self.prepare(&mut target, read), self.read(&mut source), write);
+            (next, read) = (after, ahead);
             if let Err(failure) = written {
                 report.users(next.0.users_made);
                 return Err(failure);
@@ -100,88 +121,117 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// The next page, and whether it was got ready; what was found before something failed is in it.
-    async fn prepare(&self, manager: &Manager, source: &mut Source<'_>) -> (Prepared, Result<(), Failure>) {
-        let mut page = Prepared::default();
-        let prepared = self.fill(&mut page, manager, source).await;
-        (page, prepared)
-    }
-
-    /// Reads a page, and sorts it into lanes; without rows at the end.
-    async fn fill(&self, page: &mut Prepared, manager: &Manager, source: &mut Source<'_>) -> Result<(), Failure> {
-        let rows = source.foreign.page().await?;
-        let first = source.line;
-        page.rows = rows.len() as u64;
-        source.line += page.rows;
+    /// Reads the next page; without rows at the end.
+    async fn read(&self, source: &mut Source<'_>) -> Result<Page, Failure> {
+        let rows = match source.ahead.take() {
+            Some(rows) => rows?,
+            None => source.foreign.page().await?,
+        };
+        let (first, count) = (source.line, rows.len() as u64);
+        source.line += count;
         let (format, options) = (self.format, Arc::clone(&self.options));
-        let decoded = blocking(move || decode_all(first, rows, format, &options)).await?;
-        let mut taken = Vec::with_capacity(decoded.len());
-        for row in decoded {
+        let decoding = blocking(move || decode_all(first, rows, format, &options));
+        let (all, ahead) = tokio::join!(decoding, source.foreign.page());
+        source.ahead = Some(ahead);
+        let (mut decoded, mut rejected) = (Vec::new(), Vec::new());
+        for row in all? {
             match row {
-                Ok((line, mut row)) => {
-                    page.partly.extend(row.remark.take());
-                    taken.push((line, row));
-                }
-                Err(remark) => page.rejected.push(remark),
+                Ok(row) => decoded.push(row),
+                Err(remark) => rejected.push(remark),
             }
         }
-        let known = self.users(source.foreign, &taken).await?;
+        let users = self.users(source.foreign, &decoded).await;
+        Ok(Page { rows: count, decoded, rejected, users })
+    }
+
+    /// Gets a page ready, and says whether that was possible; what was found before something failed is in it.
+    async fn prepare(&self, target: &mut Target<'_>, page: Result<Page, Failure>) -> (Prepared, Result<(), Failure>) {
+        let mut prepared = Prepared::default();
+        let done = match page {
+            Ok(page) => self.fill(&mut prepared, target, page).await,
+            Err(failure) => Err(failure),
+        };
+        (prepared, done)
+    }
+
+    /// Sorts a page into lanes.
+    async fn fill(&self, prepared: &mut Prepared, target: &mut Target<'_>, mut page: Page) -> Result<(), Failure> {
+        prepared.rows = page.rows;
+        prepared.rejected = page.rejected;
+        prepared.partly.extend(page.decoded.iter_mut().filter_map(|(_, row)| row.remark.take()));
+        let known = page.users?;
         let mut users = BTreeMap::new();
-        let mut sessions = Vec::with_capacity(taken.len());
-        for (line, decoded) in taken {
+        let mut sessions = Vec::with_capacity(page.decoded.len());
+        for (line, decoded) in page.decoded {
             let user = match &decoded.owner {
                 Owner::Guest => {
-                    page.guests += 1;
+                    prepared.guests += 1;
                     None
                 }
                 Owner::Name(name) => Some(ForeignUser { name: name.clone(), active: true }),
                 Owner::Id(id) => {
                     let Some(user) = known.get(id) else {
-                        page.rejected.push(Remark::new(line, "user", "The source has no user of its number any more."));
+                        prepared.rejected.push(Remark::new(line, "user", "The source has no user of its number any more."));
                         continue;
                     };
                     Some(user.clone())
                 }
             };
             if let (true, Some(user)) = (self.args.create_users, &user)
-                && !source.known.contains(&user.name)
+                && !target.users.contains(&user.name)
             {
                 users.insert(user.name.clone(), user.active);
             }
             // Nobody is let in again whom the source no longer lets in, whatever is known of them here.
             if user.as_ref().is_some_and(|user| !user.active) {
-                page.inactive.push(Outcome { line, word: "user_inactive".to_owned(), rule: None });
+                prepared.unwritten.push(Outcome { line, word: "user_inactive".to_owned(), rule: None });
                 continue;
             }
             sessions.push((line, decoded, user.map(|user| user.name)));
         }
-        let (lanes, unwritten) = blocking(move || in_lanes(sessions)).await?;
-        page.lanes = lanes;
-        page.rejected.extend(unwritten);
-        page.users_made = self.make(manager, users, source).await?;
+        // An import that was cut off finds its beginning here, which need not be sent and judged again.
+        if target.repeats {
+            let tokens: Vec<_> = sessions.iter().map(|(_, decoded, _)| &decoded.token).collect();
+            let present = target.manager.store().foreign_present(&tokens).await?;
+            target.repeats = !present.is_empty();
+            let mut said = HashSet::new();
+            let here = sessions.extract_if(.., |(_, decoded, _)| present.contains(decoded.token.hash().as_bytes().as_slice()));
+            prepared.unwritten.extend(here.map(|(line, decoded, _)| {
+                let word = if said.insert(decoded.token.hash().as_bytes().to_vec()) { "present" } else { "duplicate" };
+                Outcome { line, word: word.to_owned(), rule: None }
+            }));
+        }
+        let (lanes, rejected) = blocking(move || in_lanes(sessions)).await?;
+        prepared.lanes = lanes;
+        prepared.rejected.extend(rejected);
+        prepared.users_made = self.make(target, users).await?;
         Ok(())
     }
 
     /// Makes the users that nobody has seen yet; how many were missing.
-    async fn make(&self, manager: &Manager, users: BTreeMap<String, bool>, source: &mut Source<'_>) -> Result<u64, Failure> {
+    async fn make(&self, target: &mut Target<'_>, users: BTreeMap<String, bool>) -> Result<u64, Failure> {
         if users.is_empty() {
             return Ok(0);
         }
         let row = |(line, (name, active))| ImportRow::new(line, &json!({ "name": name, "active": active, "locked_out": false }));
         let rows: Vec<_> = (1..).zip(&users).map(row).collect::<Result<_, _>>().map_err(Error::failed)?;
-        let outcomes = manager.store().import_users(&rows, self.way.rehearse, self.actor).await?;
-        if source.known.len() + users.len() > KNOWN {
-            source.known.clear();
+        let outcomes = target.manager.store().import_users(&rows, self.way.rehearse, self.actor).await?;
+        if target.users.len() + users.len() > KNOWN {
+            target.users.clear();
         }
         // A rehearsal makes nobody, and says of each once that it would.
-        source.known.extend(users.into_keys());
+        target.users.extend(users.into_keys());
         Ok(outcomes.iter().filter(|outcome| outcome.word == "imported").count() as u64)
     }
 
     /// Users whom the source knows by number.
-    async fn users(&self, foreign: &mut ForeignDatabase, taken: &[(u64, Decoded)]) -> Result<HashMap<i64, ForeignUser>, Failure> {
+    async fn users(
+        &self,
+        foreign: &mut ForeignDatabase,
+        decoded: &[(u64, Decoded)],
+    ) -> Result<HashMap<i64, ForeignUser>, Failure> {
         let id = |(_, decoded): &(u64, Decoded)| if let Owner::Id(id) = decoded.owner { Some(id) } else { None };
-        let ids: BTreeSet<i64> = taken.iter().filter_map(id).collect();
+        let ids: BTreeSet<i64> = decoded.iter().filter_map(id).collect();
         let Some(table) = self.users_table.as_ref().filter(|_| !ids.is_empty()) else { return Ok(HashMap::new()) };
         let users = foreign.users(table, &ids.into_iter().collect::<Vec<_>>()).await?;
         // A name that cannot be one here is as good as none: its sessions are left out, by line.

@@ -77,7 +77,7 @@ async fn sessions_of_connect_go_on_with_their_cookies() {
     assert_eq!(again["users_created"], 1, "{again:#}");
 }
 
-/// 78: a view may name a session twice, with two users; nobody is both.
+/// 78: a view may name a session twice, with two users and two expiries; nobody is both, and both rows are on one page.
 #[tokio::test]
 async fn case_78_a_token_is_of_one_user() {
     let db = database().await;
@@ -85,15 +85,15 @@ async fn case_78_a_token_is_of_one_user() {
     let other = other(
         "create view twice as
          select 'session-of-two-users-' || n as sid, json_build_object('cookie', json_build_object(), 'user', 'u' || (n + m) % 8) as sess,
-                (localtimestamp + interval '1 hour')::timestamp(6) as expire
-           from generate_series(10, 49) n, generate_series(0, 1) m;",
+                (localtimestamp + make_interval(hours => 1 + m))::timestamp(6) as expire
+           from generate_series(1, 2500) n, generate_series(0, 1) m;",
     )
     .await;
     for present in ["imported", "present"] {
         let (code, report) = import(&db, &other, &["connect", "--user-path", "user", "--table", "public.twice"]);
-        assert_eq!((code, &report["outcomes"]), (7, &json!({ present: 40, "duplicate": 40 })), "{report:#}");
+        assert_eq!((code, &report["outcomes"]), (7, &json!({ present: 2500, "duplicate": 2500 })), "{report:#}");
     }
-    assert_eq!(db.count("select count(distinct foreign_hash) from tenure.sessions").await, 40);
+    assert_eq!(db.count("select count(distinct foreign_hash) from tenure.sessions").await, 2500);
 }
 
 #[tokio::test]
@@ -344,4 +344,59 @@ async fn case_117_an_import_that_is_stopped_goes_on_where_it_was() {
 
     let (code, report) = import(&db, &other, &["connect", "--user-path", "user"]);
     assert_eq!((code, &report["outcomes"]), (0, &json!({ "imported": 1000, "present": 4000 })), "{report:#}");
+}
+
+/// What was here before is skipped wherever it stands in the source.
+#[tokio::test]
+async fn what_is_here_already_is_found_on_every_page() {
+    let db = database().await;
+    let rows = |from: u32, to: u32, minutes: u32| {
+        format!(
+            "insert into session select 'session-of-a-guest-' || n, '{{\"cookie\":{{}}}}', localtimestamp + interval '{minutes} minutes'
+               from generate_series({from}, {to}) n;"
+        )
+    };
+    let table = "create table session (sid varchar not null primary key, sess json not null, expire timestamp(6) not null);
+                 create index on session (expire);";
+    let other = other(&format!("{table} {} {}", rows(1, 4000, 60), rows(4001, 8000, 90))).await;
+    let args = ["connect", "--user-path", "user"];
+    let (code, report) = import(&db, &other, &args);
+    assert_eq!((code, &report["outcomes"]), (0, &json!({ "imported": 8000 })), "{report:#}");
+
+    // A page of new ones before those that are here, one in their midst, and one at the end.
+    let mut connection = PgConnection::connect(&other).await.unwrap();
+    let more = [rows(8001, 12000, 30), rows(12001, 12001, 61), rows(12002, 12002, 120)].concat();
+    sqlx::raw_sql(AssertSqlSafe(format!("set timezone = 'UTC'; {more}"))).execute(&mut connection).await.unwrap();
+    let (code, report) = import(&db, &other, &args);
+    assert_eq!((code, &report["outcomes"]), (0, &json!({ "imported": 4002, "present": 8000 })), "{report:#}");
+    let (code, report) = import(&db, &other, &[&args[..], &["--dry-run"]].concat());
+    assert_eq!((code, &report["outcomes"]), (0, &json!({ "present": 12002 })), "{report:#}");
+    assert_eq!(db.count("select count(distinct foreign_hash) from tenure.sessions").await, 12002);
+}
+
+/// A remark names the row by its number: in the order of expiry where an index says it, else of keys, from the first page to the last.
+#[tokio::test]
+async fn a_remark_has_the_number_of_its_row() {
+    let db = database().await;
+    // The later the key, the earlier the expiry.
+    let other = other(
+        "create table session (sid varchar not null primary key, sess json not null, expire timestamp(6) not null);
+         insert into session
+         select 'session-of-a-guest-' || to_char(n, 'fm00000'), case when n in (10, 5000, 9000) then '[1]' else '{\"cookie\":{}}' end::json,
+                localtimestamp + interval '3 hours' - make_interval(secs => n)
+           from generate_series(1, 9000) n;",
+    )
+    .await;
+    let lines = |args: &[&str]| {
+        let (code, report) = import(&db, &other, &[&["connect", "--user-path", "user"], args].concat());
+        assert_eq!(code, 7, "{report:#}");
+        let remarks = report["first_remarks"].as_array().unwrap();
+        remarks.iter().map(|remark| remark["line"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&["--dry-run"]), [10, 5000, 9000]);
+    let mut connection = PgConnection::connect(&other).await.unwrap();
+    sqlx::raw_sql("create index on session (expire)").execute(&mut connection).await.unwrap();
+    for args in [&["--dry-run"][..], &[], &[]] {
+        assert_eq!(lines(args), [1, 4001, 8991]);
+    }
 }

@@ -130,7 +130,15 @@ async fn a_second_import_brings_no_ended_session_back() {
     let before = everything(&db).await;
     assert_eq!(import_one(&db, &ForeignFacts::default(), WAY).await, "present");
     assert_eq!(everything(&db).await, before);
-    db.manager.terminate(id, false, ADMIN).await.unwrap();
+    let token = ForeignToken::parse(TOKEN).unwrap();
+    let never_seen = ForeignToken::parse(&TOKEN.to_lowercase()).unwrap();
+    for ended in [false, true] {
+        if ended {
+            db.manager.terminate(id, false, ADMIN).await.unwrap();
+        }
+        let present = db.store.foreign_present(&[&never_seen, &token]).await.unwrap();
+        assert_eq!(present.into_iter().collect::<Vec<_>>(), [token.hash().as_bytes().to_vec()], "ended: {ended}");
+    }
     assert_eq!(import_one(&db, &ForeignFacts::default(), WAY).await, "present");
     match presented(&db, TOKEN).await {
         Verdict::Over(over) => assert_eq!(over.ending.reason.as_str(), "terminated", "E2"),
