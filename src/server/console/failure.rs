@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::super::problem::Problem;
 use super::form::encoded;
@@ -35,11 +35,76 @@ impl Failure {
     }
 }
 
-/// What is said beside a form that was refused, and the status of the page; what is not the form's fault is a failure.
-pub(super) fn told(error: Error) -> Result<(StatusCode, String), Failure> {
-    let Some(refusal) = error.refusal().filter(|refusal| refusal.status != 404) else { return Err(error.into()) };
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-    Ok((status, format!("{} {}", shown::refusal(&refusal.message), refusal.advice).trim().to_owned()))
+/// Why a form did not do what it asks for.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// Its page is shown again.
+    Refused(Refused),
+    /// It is not the form's fault, or its page is gone.
+    Failed(Failure),
+}
+
+impl Stopped {
+    /// What is said on the form's page, if that is to be shown again.
+    pub(super) fn refused(self) -> Result<Refused, Failure> {
+        match self {
+            Self::Refused(refused) => Ok(refused),
+            Self::Failed(failure) => Err(failure),
+        }
+    }
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        let Some(refusal) = error.refusal().filter(|refusal| refusal.status != 404) else { return Self::Failed(error.into()) };
+        let said = format!("{} {}", shown::refusal(&refusal.message), refusal.advice).trim().to_owned();
+        Self::Refused(Refused { said, problem: error.into() })
+    }
+}
+
+impl From<Problem> for Stopped {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem.into())
+    }
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Why a form was refused.
+#[derive(Debug)]
+pub(super) struct Refused {
+    said: String,
+    problem: Problem,
+}
+
+impl Refused {
+    /// What is said beside the form.
+    pub(super) fn said(&self) -> &str {
+        &self.said
+    }
+
+    /// Somebody else has changed what the form rests on.
+    pub(super) fn is_stale(&self) -> bool {
+        self.problem.status() == StatusCode::PRECONDITION_FAILED
+    }
+
+    /// The page, with the problem's status and its own headers, such as Retry-After.
+    pub(super) fn on(self, page: Html<String>) -> Response {
+        let mut response = self.problem.into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(HTML));
+        *response.body_mut() = page.0.into();
+        response
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self { said: problem.detail().to_owned(), problem }
+    }
 }
 
 impl From<Problem> for Failure {
@@ -72,16 +137,10 @@ impl IntoResponse for Failure {
                 let mark = if query.is_empty() { "" } else { "?" };
                 Redirect::to(&format!("/console/sign-in{mark}{}", query.join("&"))).into_response()
             }
-            Self::Said(problem) => {
-                let page = Page { title: problem.title(), detail: shown::refusal(problem.detail()) }.render();
-                // With the problem's status and its own headers, such as Retry-After.
-                let mut response = problem.into_response();
-                if let Ok(page) = page {
-                    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(HTML));
-                    *response.body_mut() = page.into();
-                }
-                response
-            }
+            Self::Said(problem) => match (Page { title: problem.title(), detail: shown::refusal(problem.detail()) }).render() {
+                Ok(page) => Refused::from(problem).on(Html(page)),
+                Err(_) => problem.into_response(),
+            },
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use chrono::{DateTime, Utc};
 
@@ -10,6 +9,7 @@ use super::super::AppState;
 use super::super::address::ClientAddress;
 use super::super::auth::{Admins, Readers};
 use super::super::problem::Problem;
+use super::failure::Refused;
 use super::form::{Form, encoded};
 use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
@@ -161,22 +161,26 @@ pub(super) async fn order(
         let own = app.manager.node().is_some_and(|node| node.name() == name);
         rendered(&Sure { frame: Frame::of(&operator, "nodes"), name, sessions: node.sessions, last, own, problem })
     };
+    let refused = |problem: Problem| -> Answer<Response> {
+        let refused = Refused::from(problem);
+        let page = question(true, Some(refused.said()))?;
+        Ok(refused.on(page))
+    };
     if form.one("sure") != "yes" {
         return Ok(question(last, None)?.into_response());
     }
     if last && form.one("typed").trim() != name {
         let problem = "No other node is live, so it takes the name of this one. Nothing was done.";
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, question(true, Some(problem))?).into_response());
+        return refused(Problem::new(422, "invalid_field", problem, ""));
     }
     if last && let Err(problem) = sure::prove(&app, &operator, address, &form).await {
-        return Ok((problem.status(), question(true, Some(problem.detail()))?).into_response());
+        return refused(problem);
     }
     match app.manager.drain_node(name, last, operator.actor()).await {
         Ok(nodes) => done(true, &nodes),
         // The other one drained meanwhile.
         Err(error) if error.code() == "last_node" => {
-            let problem = "No other node is live any more. Nothing was done.";
-            Ok((StatusCode::CONFLICT, question(true, Some(problem))?).into_response())
+            refused(Problem::new(409, "last_node", "No other node is live any more.", "Nothing was done."))
         }
         Err(error) => Err(error.into()),
     }

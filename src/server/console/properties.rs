@@ -13,7 +13,7 @@ use super::super::auth::{Admins, Readers};
 use super::super::extract::Params;
 use super::super::problem::Problem;
 use super::super::{App, AppState};
-use super::failure::told;
+use super::failure::{Refused, Stopped};
 use super::form::Form;
 use super::operator::Operator;
 use super::page::{Answer, Frame, rendered};
@@ -102,7 +102,7 @@ impl Page {
         let typed = value.or(property.value.as_deref()).unwrap_or_default().to_owned();
         let (preview, problem) = match app.manager.rehearse_property(name, value).await {
             Ok(forecast) => (Some(Preview::of(forecast, value)), None),
-            Err(error) => (None, Some(told(error)?.1)),
+            Err(error) => (None, Some(Stopped::from(error).refused()?.said().to_owned())),
         };
         let strong = match &preview {
             Some(preview) => is_strong(app, operator, name, preview.needs_force, preview.expect).await?,
@@ -167,14 +167,14 @@ pub(super) async fn change(
         return Ok((status, rendered(&page)?).into_response());
     }
     // What it would do now, beside why it was not done.
-    let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
-        let page = Page { problem: Some(problem), ..Page::trying(&app, &operator, name, value).await? };
-        Ok((status, rendered(&page)?).into_response())
+    let refused = async |refused: Refused| -> Answer<Response> {
+        let page = Page { problem: Some(refused.said().to_owned()), ..Page::trying(&app, &operator, name, value).await? };
+        Ok(refused.on(rendered(&page)?))
     };
     // The number and the state do not say of which value they are.
     if form.all("previewed").next() != value {
         let problem = "What was previewed is another value than this one, so nothing was done. Below is what this one does.";
-        return refused(StatusCode::CONFLICT, problem.to_owned()).await;
+        return refused(Problem::new(409, "preview_changed", problem, "").into()).await;
     }
     let basis = Some(form.one("expect_basis").to_owned());
     let expect = input::expect_parameters("expect", Some(form.one("expect")), "expect_basis", basis)?;
@@ -182,7 +182,7 @@ pub(super) async fn change(
     if is_strong(&app, &operator, name, force, ends).await?
         && let Err(problem) = sure::prove(&app, &operator, address, &form).await
     {
-        return refused(problem.status(), problem.detail().to_owned()).await;
+        return refused(problem.into()).await;
     }
     let error = match app.manager.change_property(name, value, force, &expect, operator.actor()).await {
         Ok(changed) => {
@@ -198,6 +198,5 @@ pub(super) async fn change(
         }
         Err(error) => error,
     };
-    let (status, problem) = told(error)?;
-    refused(status, problem).await
+    refused(Stopped::from(error).refused()?).await
 }

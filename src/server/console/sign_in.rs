@@ -12,6 +12,7 @@ use super::super::extract::Params;
 use super::super::problem::Problem;
 use super::super::routes::browser::{self, SignIn};
 use super::super::{AppState, cookie};
+use super::failure::Refused;
 use super::form::Form;
 use super::operator::{SIGN_IN, is_welcome};
 use super::page::{Answer, rendered};
@@ -97,8 +98,9 @@ pub(super) async fn enter(
     let created = match browser::proved(&app, who, admits, address, &headers, None, SIGN_IN).await {
         Ok(created) => created,
         Err(problem) => {
-            let page = rendered(&Page { told: None, problem: Some(problem.detail()), user, next })?;
-            return Ok((problem.status(), page).into_response());
+            let refused = Refused::from(problem);
+            let page = rendered(&Page { told: None, problem: Some(refused.said()), user, next })?;
+            return Ok(refused.on(page));
         }
     };
     if let Ok(Some(before)) = cookie::read(&headers) {

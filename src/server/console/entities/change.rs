@@ -3,19 +3,19 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::super::super::address::ClientAddress;
 use super::super::super::auth::Admins;
 use super::super::super::problem::Problem;
 use super::super::super::{App, AppState};
-use super::super::failure::told;
+use super::super::failure::{Refused, Stopped};
 use super::super::form::{Form, encoded};
 use super::super::operator::Operator;
 use super::super::page::{Answer, Frame, rendered};
 use super::super::sure;
 use super::{Fields, Page, Receipt, TimeOuts};
+use crate::error::Error;
 use crate::input;
 use crate::store::{Entity, EntityPut, Revision};
 
@@ -100,16 +100,15 @@ pub(in crate::server::console) async fn change(
     let entity = app.manager.entity(&input::entity_name(form.one("name"))?).await?;
     let fields = Fields::of(&form);
     // The page as it is now, with what was typed unless it rests on something else.
-    let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
-        let page = Page { problem: Some(problem), ..Page::of(&app, &operator, &entity.name).await? };
-        let stale = status == StatusCode::PRECONDITION_FAILED;
+    let refused = async |error: Error| -> Answer<Response> {
+        let refused = Stopped::from(error).refused()?;
+        let mut page = Page { problem: Some(refused.said().to_owned()), ..Page::of(&app, &operator, &entity.name).await? };
         // What is kept goes on resting on what was seen when it was typed.
-        let page = if stale || act != Act::Change {
-            page
-        } else {
-            Page { fields: Fields::of(&form), revision: Revision::read(form.one("revision")), ..page }
-        };
-        Ok((status, rendered(&page)?).into_response())
+        if act == Act::Change && !refused.is_stale() {
+            page.fields = Fields::of(&form);
+            page.revision = Revision::read(form.one("revision"));
+        }
+        Ok(refused.on(rendered(&page)?))
     };
     let put = match act {
         Act::Change => fields.judged(&entity.name),
@@ -118,15 +117,12 @@ pub(in crate::server::console) async fn change(
     };
     let put = match put {
         Ok(put) => put,
-        Err(error) => {
-            let (status, problem) = told(error)?;
-            return refused(status, problem).await;
-        }
+        Err(error) => return refused(error).await,
     };
     let happens = consequences(&entity, act, &put);
     if !happens.is_empty() {
-        let ask = async |status: StatusCode, problem: Option<String>| -> Answer<Response> {
-            let page = Sure {
+        let ask = async |problem: Option<String>| -> Answer {
+            rendered(&Sure {
                 frame: Frame::of(&operator, "entities"),
                 name: entity.name.clone(),
                 encoded: encoded(&entity.name),
@@ -137,32 +133,27 @@ pub(in crate::server::console) async fn change(
                 happens: happens.clone(),
                 stopped: stopped(&app, &entity, act).await?,
                 problem,
-            };
-            Ok((status, rendered(&page)?).into_response())
+            })
         };
         if form.one("sure") != "yes" {
-            return ask(StatusCode::OK, None).await;
+            return Ok(ask(None).await?.into_response());
         }
         if let Err(problem) = sure::prove(&app, &operator, address, &form).await {
-            return ask(problem.status(), Some(problem.detail().to_owned())).await;
+            let refused = Refused::from(problem);
+            let page = ask(Some(refused.said().to_owned())).await?;
+            return Ok(refused.on(page));
         }
     }
     let seen = Revision::read(form.one("revision"));
     if act == Act::Delete {
         return match app.manager.delete_entity(&entity.name, Some(seen), operator.actor()).await {
             Ok(gone) => Ok(rendered(&Gone { frame: Frame::of(&operator, "entities"), name: gone.name })?.into_response()),
-            Err(error) => {
-                let (status, problem) = told(error)?;
-                refused(status, problem).await
-            }
+            Err(error) => refused(error).await,
         };
     }
     let changed = match app.manager.change_entity(&entity.name, &put, seen, operator.actor()).await {
         Ok(changed) => changed,
-        Err(error) => {
-            let (status, problem) = told(error)?;
-            return refused(status, problem).await;
-        }
+        Err(error) => return refused(error).await,
     };
     let Some(secret) = changed.secret else {
         return Ok(Redirect::to(&format!("/console/entity?name={}", encoded(&entity.name))).into_response());

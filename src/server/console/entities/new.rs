@@ -2,13 +2,12 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::super::super::AppState;
 use super::super::super::address::ClientAddress;
 use super::super::super::auth::Admins;
-use super::super::failure::told;
+use super::super::failure::Stopped;
 use super::super::form::{Form, encoded};
 use super::super::operator::Operator;
 use super::super::page::{Answer, Frame, rendered};
@@ -48,35 +47,27 @@ pub(in crate::server::console) async fn create(
     address: ClientAddress,
     form: Form,
 ) -> Answer<Response> {
-    let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
-        let page = Page {
-            frame: Frame::of(&operator, "entities"),
-            name: form.one("name").to_owned(),
-            fields: Fields::of(&form),
-            time_outs: TimeOuts::of(&app).await?,
-            problem: Some(problem),
-        };
-        Ok((status, rendered(&page)?).into_response())
+    let made = async {
+        let (name, put) = asked(&form)?;
+        sure::prove(&app, &operator, address, &form).await?;
+        Ok::<_, Stopped>(app.manager.create_entity(&name, &put, operator.actor()).await?)
     };
-    let (name, put) = match asked(&form) {
-        Ok(asked) => asked,
-        Err(error) => {
-            let (status, problem) = told(error)?;
-            return refused(status, problem).await;
-        }
-    };
-    if let Err(problem) = sure::prove(&app, &operator, address, &form).await {
-        return refused(problem.status(), problem.detail().to_owned()).await;
-    }
-    let made = match app.manager.create_entity(&name, &put, operator.actor()).await {
+    let made = match made.await {
         Ok(made) => made,
-        Err(error) => {
-            let (status, problem) = told(error)?;
-            return refused(status, problem).await;
+        Err(stopped) => {
+            let refused = stopped.refused()?;
+            let page = Page {
+                frame: Frame::of(&operator, "entities"),
+                name: form.one("name").to_owned(),
+                fields: Fields::of(&form),
+                time_outs: TimeOuts::of(&app).await?,
+                problem: Some(refused.said().to_owned()),
+            };
+            return Ok(refused.on(rendered(&page)?));
         }
     };
     let Some(secret) = made.secret else {
-        return Ok(Redirect::to(&format!("/console/entity?name={}", encoded(&name))).into_response());
+        return Ok(Redirect::to(&format!("/console/entity?name={}", encoded(&made.entity.name))).into_response());
     };
     let line = TimeOuts::of(&app).await?.line(made.entity);
     let frame = Frame::of(&operator, "entities");

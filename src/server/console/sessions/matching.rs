@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::super::super::address::ClientAddress;
 use super::super::super::auth::Admins;
+use super::super::super::problem::Problem;
 use super::super::super::{App, AppState};
+use super::super::failure::Refused;
 use super::super::form::Form;
 use super::super::operator::Operator;
 use super::super::page::{Answer, Frame, rendered};
@@ -64,26 +65,27 @@ pub(in crate::server::console) async fn terminate(
     let filter = Filter::of(&form);
     let bulk = Bulk { filter: filter.judged()?, except: vec![operator.session()], ..Bulk::default() };
     let everything = bulk.is_everything();
-    let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
-        let page = page(&app, &operator, Filter::of(&form), &bulk, Some(problem)).await?;
-        Ok((status, rendered(&page)?).into_response())
+    let refused = async |problem: Problem| -> Answer<Response> {
+        let refused = Refused::from(problem);
+        let page = page(&app, &operator, Filter::of(&form), &bulk, Some(refused.said().to_owned())).await?;
+        Ok(refused.on(rendered(&page)?))
     };
     if form.one("sure") != "yes" {
         let page = page(&app, &operator, filter, &bulk, None).await?;
         return Ok(rendered(&page)?.into_response());
     }
     let Ok(expect) = form.one("typed").trim().parse() else {
-        return refused(StatusCode::UNPROCESSABLE_ENTITY, "Type how many sessions are to end, as a number.".to_owned()).await;
+        return refused(Problem::new(422, "invalid_field", "Type how many sessions are to end, as a number.", "")).await;
     };
     // By the number that was typed: it ends just so many, or none.
     let strong = everything || sure::is_needed(&app, &operator, expect).await?;
     // Whoever mistypes the number is told that, rather than asked for a password that the right one does not need.
     if strong && app.manager.store().bulk_count(&bulk, expect.saturating_add(1).max(0)).await? != expect {
         let problem = "The number is not that of the sessions that match now. Nothing was done.";
-        return refused(StatusCode::CONFLICT, problem.to_owned()).await;
+        return refused(Problem::new(409, "preview_changed", problem, "")).await;
     }
     if strong && let Err(problem) = sure::prove(&app, &operator, address, &form).await {
-        return refused(problem.status(), problem.detail().to_owned()).await;
+        return refused(problem).await;
     }
     let order = BulkOrder { bulk: bulk.clone(), expect: Some(expect), all: everything, ..BulkOrder::default() };
     let ended = app.manager.terminate_many(order, |_, _| ControlFlow::Continue(()), operator.actor()).await;
@@ -95,7 +97,7 @@ pub(in crate::server::console) async fn terminate(
                 .into_response())
         }
         Err(error) => match error.refusal().filter(|refusal| refusal.status == 409) {
-            Some(refusal) => refused(StatusCode::CONFLICT, format!("{} Nothing was done.", refusal.message)).await,
+            Some(refusal) => refused(Problem::new(409, &*refusal.code, &refusal.message, "Nothing was done.")).await,
             None => Err(error.into()),
         },
     }

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::super::super::address::ClientAddress;
 use super::super::super::auth::{Admins, UserAdmins};
 use super::super::super::problem::Problem;
 use super::super::super::{App, AppState};
-use super::super::failure::{Failure, told};
+use super::super::failure::{Failure, Stopped};
 use super::super::form::{Form, encoded};
 use super::super::operator::Operator;
 use super::super::page::{Answer, Frame, rendered};
@@ -161,33 +160,26 @@ pub(in crate::server::console) async fn change(
     if form.one("sure") != "yes" {
         return Ok(rendered(&Sure::of(&app, &operator, user, act, None).await?)?.into_response());
     }
-    // Beside why it was not done stands what it would do now.
-    let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
-        let page = Sure::of(&app, &operator, user.clone(), act, Some(problem)).await?;
-        Ok((status, rendered(&page)?).into_response())
-    };
     let expect = input::expect_parameters("expect", Some(form.one("expect")), "expect_basis", None)?;
-    if act.is_strong()
-        && let Err(problem) = sure::prove(&app, &operator, address, &form).await
-    {
-        return refused(problem.status(), problem.detail().to_owned()).await;
-    }
-    let done = match act {
-        Act::Delete => {
-            let seen = Revision::read(form.one("revision"));
-            app.manager.delete_user(&user.name, &expect, seen, operator.actor()).await
+    let done = async {
+        if act.is_strong() {
+            sure::prove(&app, &operator, address, &form).await?;
         }
-        _ => app
-            .manager
-            .change_user_and_keep_an_admin(&user.name, &act.patch(), &expect, operator.actor())
-            .await
-            .map(|changed| (changed.ended.unwrap_or(0), changed.barrier)),
+        if act == Act::Delete {
+            let seen = Revision::read(form.one("revision"));
+            return Ok::<_, Stopped>(app.manager.delete_user(&user.name, &expect, seen, operator.actor()).await?);
+        }
+        let patch = act.patch();
+        let changed = app.manager.change_user_and_keep_an_admin(&user.name, &patch, &expect, operator.actor()).await?;
+        Ok((changed.ended.unwrap_or(0), changed.barrier))
     };
-    let (ended, barrier) = match done {
+    let (ended, barrier) = match done.await {
         Ok(done) => done,
-        Err(error) => {
-            let (status, problem) = told(error)?;
-            return refused(status, problem).await;
+        Err(stopped) => {
+            let refused = stopped.refused()?;
+            // Beside why it was not done stands what it would do now.
+            let page = Sure::of(&app, &operator, user, act, Some(refused.said().to_owned())).await?;
+            return Ok(refused.on(rendered(&page)?));
         }
     };
     let (frame, deleted) = (Frame::of(&operator, "users"), act == Act::Delete);
@@ -204,39 +196,28 @@ pub(in crate::server::console) async fn roles(
 ) -> Answer<Response> {
     let user = app.manager.user(&input::user_name(form.one("name"))?).await?;
     let roles: Vec<_> = form.all("role").map(str::to_owned).collect();
-    let refused = async |status: StatusCode, problem: String| -> Answer<Response> {
-        let named = Named { name: user.name.clone(), ..Named::default() };
-        let mut page = Page { problem: Some(problem), ..Page::of(&app, &operator, &named).await? };
-        // Of a stale form nothing is kept: what is ticked anew is decided by what is so now.
-        // What is kept goes on resting on what was seen when it was ticked.
-        if status != StatusCode::PRECONDITION_FAILED {
-            page.roles = ticked(&roles);
-            page.revision = Revision::read(form.one("revision"));
-        }
-        Ok((status, rendered(&page)?).into_response())
-    };
-    let change = UserInput { roles: Some(roles.clone()), ..UserInput::default() };
-    let patch = match change.validate(&user.name) {
-        Ok(patch) => patch,
-        Err(error) => {
-            let (status, problem) = told(error)?;
-            return refused(status, problem).await;
-        }
-    };
-    if let Err(problem) = sure::prove(&app, &operator, address, &form).await {
-        return refused(problem.status(), problem.detail().to_owned()).await;
-    }
-    if user.name == operator.name() && !roles.iter().any(|role| role == "admin") {
-        return Err(oneself());
-    }
     let seen = Revision::read(form.one("revision"));
-    match app.manager.change_user_as_seen(&user.name, &patch, seen, operator.actor()).await {
-        Ok(changed) => Ok(Redirect::to(&format!("/console/user?name={}", encoded(&changed.user.name))).into_response()),
-        Err(error) => {
-            let (status, problem) = told(error)?;
-            refused(status, problem).await
+    let changed = async {
+        let patch = UserInput { roles: Some(roles.clone()), ..UserInput::default() }.validate(&user.name)?;
+        sure::prove(&app, &operator, address, &form).await?;
+        if user.name == operator.name() && !roles.iter().any(|role| role == "admin") {
+            return Err(oneself().into());
         }
+        Ok::<_, Stopped>(app.manager.change_user_as_seen(&user.name, &patch, seen, operator.actor()).await?)
+    };
+    let refused = match changed.await {
+        Ok(changed) => return Ok(Redirect::to(&format!("/console/user?name={}", encoded(&changed.user.name))).into_response()),
+        Err(stopped) => stopped.refused()?,
+    };
+    let named = Named { name: user.name, ..Named::default() };
+    let mut page = Page { problem: Some(refused.said().to_owned()), ..Page::of(&app, &operator, &named).await? };
+    // Of a stale form nothing is kept: what is ticked anew is decided by what is so now.
+    // What is kept goes on resting on what was seen when it was ticked.
+    if !refused.is_stale() {
+        page.roles = ticked(&roles);
+        page.revision = seen;
     }
+    Ok(refused.on(rendered(&page)?))
 }
 
 /// Whoever locks themselves out cannot take it back (51).

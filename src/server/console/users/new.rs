@@ -2,13 +2,12 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::super::super::AppState;
 use super::super::super::address::ClientAddress;
 use super::super::super::auth::Admins;
-use super::super::failure::told;
+use super::super::failure::Stopped;
 use super::super::form::{Form, encoded};
 use super::super::operator::Operator;
 use super::super::page::{Answer, Frame, rendered};
@@ -52,36 +51,26 @@ pub(in crate::server::console) async fn create(
     address: ClientAddress,
     form: Form,
 ) -> Answer<Response> {
-    let refused = |status: StatusCode, problem: String| -> Answer<Response> {
-        let given: Vec<_> = form.all("role").map(str::to_owned).collect();
-        let page = Page {
-            frame: Frame::of(&operator, "users"),
-            name: form.one("name").to_owned(),
-            display_name: form.one("display_name").to_owned(),
-            active: form.one("active") == "yes",
-            roles: ticked(&given),
-            refresh: form.one("refresh").to_owned(),
-            problem: Some(problem),
-        };
-        Ok((status, rendered(&page)?).into_response())
+    let made = async {
+        let (name, patch, password) = asked(&form)?;
+        sure::prove(&app, &operator, address, &form).await?;
+        Ok::<_, Stopped>(app.manager.create_user(name, patch, password, operator.actor()).await?)
     };
-    let (name, patch, password) = match asked(&form) {
-        Ok(asked) => asked,
-        Err(error) => {
-            let (status, problem) = told(error)?;
-            return refused(status, problem);
-        }
+    let refused = match made.await {
+        Ok(user) => return Ok(Redirect::to(&format!("/console/user?name={}", encoded(&user.name))).into_response()),
+        Err(stopped) => stopped.refused()?,
     };
-    if let Err(problem) = sure::prove(&app, &operator, address, &form).await {
-        return refused(problem.status(), problem.detail().to_owned());
-    }
-    match app.manager.create_user(name, patch, password, operator.actor()).await {
-        Ok(user) => Ok(Redirect::to(&format!("/console/user?name={}", encoded(&user.name))).into_response()),
-        Err(error) => {
-            let (status, problem) = told(error)?;
-            refused(status, problem)
-        }
-    }
+    let given: Vec<_> = form.all("role").map(str::to_owned).collect();
+    let page = Page {
+        frame: Frame::of(&operator, "users"),
+        name: form.one("name").to_owned(),
+        display_name: form.one("display_name").to_owned(),
+        active: form.one("active") == "yes",
+        roles: ticked(&given),
+        refresh: form.one("refresh").to_owned(),
+        problem: Some(refused.said().to_owned()),
+    };
+    Ok(refused.on(rendered(&page)?))
 }
 
 /// What the form asks for, once every field of it is judged. Of text the space around it is left out, as phones add some.
