@@ -6,12 +6,13 @@ SECONDS_SHOWN ?= 20
 TEST_FLAGS    ?=
 CHAOS_FLAGS   ?= --seconds 600
 BENCH_LINES   ?=
+DENY_CHECKS   ?= licenses bans sources
 # One more than there are cores: the test of a steady load lasts three minutes and mostly waits, and the others go on beside it.
 TEST_THREADS  ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Rules of the cache protocol whose absence a minute of faults shows.
 CHAOS_RULES   ?= lease-checked rows-applied first-poll-empties taint
 
-.PHONY: help demo test test-long test-api test-import test-browser screenshots openapi check bench bench-peers chaos prepare db postgres nginx lint docs
+.PHONY: help demo test test-long test-api test-import test-browser screenshots openapi check deny bench bench-peers chaos prepare db postgres nginx lint docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +54,10 @@ lint: ## Format and lints, and the light build for embedders
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	scripts/check-light-build.sh
+
+deny: ## Licences, sources and bans of every dependency; DENY_CHECKS=advisories asks GitHub for known weaknesses
+	@scripts/install-cargo-deny.sh
+	target/tools/bin/cargo-deny --locked --log-level error check $(DENY_CHECKS)
 
 docs: ## The library's documentation, without a broken link
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
