@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
 
 use tokio::time::Instant;
@@ -15,6 +16,12 @@ use super::{Progress, locks, tool};
 
 /// A log of this size is put aside at the next start.
 const LOG_LIMIT: u64 = 16 << 20;
+
+/// Where a port is looked for: below those that systems give to outgoing connections, any of which could take the port of a
+/// server that crashed before it comes back.
+const PORTS: Range<u16> = 20_000..32_768;
+/// Ports looked at before one from anywhere will do.
+const PORT_ATTEMPTS: u32 = 64;
 
 /// Given on the command line, where nothing that is stored in the cluster can override it. Statements
 /// stay out of the log even when they fail, since they carry what sessions hold.
@@ -91,16 +98,31 @@ pub(super) async fn launch(
 /// The port of last time when it is free, so that clients of a server that crashed find it again;
 /// else another one, which is written down.
 fn choose_port(cluster: &mut Cluster) -> Result<u16, EmbeddedError> {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|l| l.local_addr());
     if let Some(port) = cluster.record.port
         && bind(port).is_ok()
     {
         return Ok(port);
     }
-    let free = bind(0).map_err(EmbeddedError::NoPort)?.port();
+    let free = free_port()?;
     cluster.record.port = Some(free);
     cluster.record.save(&cluster.layout)?;
     Ok(free)
+}
+
+fn free_port() -> Result<u16, EmbeddedError> {
+    for _ in 0..PORT_ATTEMPTS {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).map_err(EmbeddedError::Random)?;
+        let port = PORTS.start + u16::from_ne_bytes(random) % (PORTS.end - PORTS.start);
+        if bind(port).is_ok() {
+            return Ok(port);
+        }
+    }
+    bind(0).map_err(EmbeddedError::NoPort)
+}
+
+fn bind(port: u16) -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.local_addr()?.port())
 }
 
 fn read_from(path: &Path, begin: u64) -> io::Result<String> {

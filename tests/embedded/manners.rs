@@ -60,11 +60,23 @@ async fn the_settings_hold_and_the_password_stays_secret() {
     assert!(server.stop().await.unwrap());
 }
 
+/// Outgoing connections are given ports too, from 32768 on; one of them must not find the port of a server that crashed.
+#[tokio::test]
+async fn the_port_is_none_that_an_outgoing_connection_is_given() {
+    let scratch = Scratch::new();
+    let server = scratch.start().await;
+    assert!((20_000..32_768).contains(&port(&server.url())), "{}", port(&server.url()));
+    assert!(server.stop().await.unwrap());
+}
+
+fn port(url: &str) -> u16 {
+    url.split([':', '@', '/']).nth(6).unwrap().parse().unwrap()
+}
+
 #[tokio::test]
 async fn a_taken_port_is_left_alone() {
     let scratch = Scratch::new();
     let server = scratch.start().await;
-    let port = |url: &str| url.split([':', '@', '/']).nth(6).unwrap().parse::<u16>().unwrap();
     let old = port(&server.url());
     assert!(server.stop().await.unwrap());
     let _taken = TcpListener::bind(("127.0.0.1", old)).unwrap();
