@@ -274,6 +274,12 @@ impl Cache {
         })
     }
 
+    /// Whether the token is one that this node has seen accepted and not forgotten since, whatever memory may say of its session
+    /// now: its holder is no stranger.
+    pub fn remembers(&self, id: Uuid, hash: &TokenHash) -> bool {
+        self.entries.pin().get(&id).is_some_and(|entry| hash.matches(entry.hash.as_bytes()))
+    }
+
     fn queue_up(&self, id: Uuid) {
         if self.queue.push(id).is_err() {
             self.overflowed.store(true, Ordering::Release);

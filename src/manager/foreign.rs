@@ -32,10 +32,13 @@ impl Manager {
     /// How long after its first commit an import is known to every node.
     pub const FOREIGN_TOKENS_KNOWN_AFTER: std::time::Duration = std::time::Duration::from_micros(BELIEVED.unsigned_abs());
 
-    /// Whether a check of this text would ask PostgreSQL, when memory does not know it: what cannot be a token of anybody is refused
-    /// for nothing.
-    pub fn would_ask(&self, token: &str) -> bool {
-        Presented::parse(token).is_some() || !self.none_imported.is_believed() && ForeignToken::parse(token).is_some()
+    /// Whether a check of this text would ask PostgreSQL for a token that this node does not remember. What cannot be a token of
+    /// anybody is refused for nothing.
+    pub fn is_strange(&self, token: &str) -> bool {
+        match Presented::parse(token) {
+            Some(token) => !self.cache.remembers(token.id, &token.hash),
+            None => !self.none_imported.is_believed() && ForeignToken::parse(token).is_some(),
+        }
     }
 
     /// What a foreign token leads to; `None` for what nobody was imported with.

@@ -11,7 +11,6 @@ use super::super::extract::Body;
 use super::super::problem::Problem;
 use crate::input;
 use crate::manager::{CheckOptions, Checked, Verdict};
-use crate::session::Activity;
 
 /// What is checked.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -43,16 +42,13 @@ pub(super) async fn check(
         open_transaction: request.transaction.unwrap_or(false),
         foreign: true,
     };
-    // What memory knows is answered whatever happens; a flood of tokens that nobody knows must not keep PostgreSQL busy.
-    let asks = app.manager.would_ask(&request.token);
-    if let Err(problem) = app.limits.may_miss(caller.key_id(), Instant::now())
-        && asks
-        && app.manager.check_now(&request.token, Some(Activity::Passive)).is_none()
-    {
-        return Err(problem);
+    // Whoever is remembered is answered whatever happens; a flood of tokens that nobody knows must not keep PostgreSQL busy.
+    let strange = app.manager.is_strange(&request.token);
+    if strange {
+        app.limits.may_miss(caller.key_id(), Instant::now())?;
     }
     let verdict = app.manager.check(&request.token, activity, options, caller.actor()).await?;
-    if matches!(verdict, Verdict::Unknown) && asks {
+    if strange && matches!(verdict, Verdict::Unknown) {
         app.limits.missed(caller.key_id(), Instant::now());
     }
     answer(verdict)
