@@ -79,20 +79,13 @@ async fn pass(app: &App, token: &str, route: &RouteQuery, headers: &HeaderMap) -
         route.kind.as_deref().map(|words| words.split(',').map(input::kind).collect::<crate::Result<Vec<_>>>()).transpose()?;
     let activity = activity(route.activity.as_deref(), headers)?;
     let check = async |activity| app.manager.check(token, activity, CheckOptions::default(), ACTOR).await;
-    // Looked at first: who does not pass has done nothing that counts.
-    if let Some(kinds) = kinds
-        && let Verdict::Live(checked) = check(Some(Activity::Passive)).await?
-        && !kinds.contains(&checked.session.kind)
-    {
-        return Err(match checked.session.kind {
-            Kind::Guest => Problem::sign_in_required(),
-            kind => Problem::new(
-                403,
-                "kind_not_allowed",
-                &format!("A session of kind {kind} does not pass here."),
-                "Use a session of a kind that the proxy's configuration names.",
-            ),
-        });
+    // Looked at first: who does not pass has done nothing that counts. What an ended session is told depends on the activity.
+    if let Some(kinds) = kinds {
+        match check(Some(Activity::Passive)).await? {
+            Verdict::Live(checked) if !kinds.contains(&checked.session.kind) => return Err(not_here(checked.session.kind)),
+            Verdict::Live(_) | Verdict::Over(_) => {}
+            nobody @ (Verdict::TokenExpired | Verdict::Unknown) => return answer(nobody).map(IntoResponse::into_response),
+        }
     }
     let Checked { session, maintenance_at, .. } = answer(check(activity).await?)?.0;
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::internal());
@@ -103,6 +96,18 @@ async fn pass(app: &App, token: &str, route: &RouteQuery, headers: &HeaderMap) -
         response.headers_mut().insert(MAINTENANCE, value(&at.to_rfc3339_opts(SecondsFormat::AutoSi, true))?);
     }
     Ok(response)
+}
+
+fn not_here(kind: Kind) -> Problem {
+    match kind {
+        Kind::Guest => Problem::sign_in_required(),
+        kind => Problem::new(
+            403,
+            "kind_not_allowed",
+            &format!("A session of kind {kind} does not pass here."),
+            "Use a session of a kind that the proxy's configuration names.",
+        ),
+    }
 }
 
 /// What the request counts as: the weaker of what the route allows and what the header says. Who sends the header, a proxy or

@@ -89,6 +89,8 @@ async fn rule_e3_nothing_but_a_live_session_passes_and_no_guest_is_made() {
         ask(&api, "/v1/auth").bearer_auth(format!("tn_{}", "A".repeat(64))),
         ask(&api, "/v1/auth").header("authorization", "Basic dXNlcjpwYXNz"),
         ask(&api, "/v1/auth").header("authorization", "tn_"),
+        ask(&api, "/v1/auth?kind=guest"),
+        ask(&api, "/v1/auth?kind=guest").bearer_auth(format!("tn_{}", "A".repeat(64))),
     ] {
         let refused = send(request).await;
         shapes::problem(&refused.refused(401, "unknown_token"));
