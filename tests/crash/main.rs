@@ -19,7 +19,7 @@ mod judge;
 mod postgres;
 mod workers;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -32,8 +32,10 @@ use workers::Crew;
 const ROUNDS: u32 = 100;
 /// Drawn from when nobody asks for another.
 const SEED: u64 = 30;
-/// The latest moment of a kill, counted from the beginning of a round.
+/// The latest moment of a kill, in milliseconds from the beginning of a round, unless too little was done by then.
 const LATEST: u64 = 400;
+/// Operations acknowledged for each round so far, at the least: what nobody was promised cannot be lost.
+const PER_ROUND: u64 = 20;
 /// How long the survivors go on after it, in milliseconds.
 const AFTER: u64 = 150;
 
@@ -41,11 +43,13 @@ fn seed() -> u64 {
     std::env::var("TENURE_CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED)
 }
 
-/// One round; what it found.
-async fn round(cluster: &mut Cluster, crew: &mut Crew, random: &mut StdRng, victim: Victim) -> Vec<String> {
+/// One round, whose kill waits for so many operations; what it found.
+async fn round(cluster: &mut Cluster, crew: &mut Crew, random: &mut StdRng, victim: Victim, least: u64) -> Vec<String> {
     let moment = Duration::from_millis(random.random_range(0..LATEST));
+    let begun = Instant::now();
     let going = crew.begin(cluster, random);
-    tokio::time::sleep(moment).await;
+    tokio::join!(tokio::time::sleep(moment), going.reach(least));
+    let moment = begun.elapsed();
     cluster.kill(victim).await;
     tokio::time::sleep(Duration::from_millis(random.random_range(0..AFTER))).await;
     cluster.mend();
@@ -77,11 +81,12 @@ async fn nothing_acknowledged_is_lost_or_half_done_or_ended_twice_whatever_is_ki
     let mut crew = Crew::hire(&cluster).await;
     for number in 1..=rounds {
         let victim = Victim::draw(number, &mut random);
-        let found = round(&mut cluster, &mut crew, &mut random, victim).await;
+        let least = (u64::from(number) * PER_ROUND).saturating_sub(crew.acknowledged());
+        let found = round(&mut cluster, &mut crew, &mut random, victim, least).await;
         assert!(found.is_empty(), "seed {}, round {number}, {victim} killed:\n{}", seed(), found.join("\n"));
     }
     let acknowledged = crew.acknowledged();
-    assert!(acknowledged >= u64::from(rounds) * 20, "only {acknowledged} operations in {rounds} rounds prove little");
+    assert!(acknowledged >= u64::from(rounds) * PER_ROUND, "only {acknowledged} operations in {rounds} rounds prove little");
     cluster.stop().await;
 }
 
@@ -93,7 +98,7 @@ async fn a_server_that_does_not_wait_for_its_log_is_found_out() {
     cluster.let_postgres_forget().await;
     let mut crew = Crew::hire(&cluster).await;
     for _ in 0..20 {
-        let found = round(&mut cluster, &mut crew, &mut random, Victim::AllOfPostgres).await;
+        let found = round(&mut cluster, &mut crew, &mut random, Victim::AllOfPostgres, 0).await;
         if found.iter().any(|what| what.contains("acknowledged")) {
             return cluster.stop().await;
         }

@@ -1,13 +1,15 @@
 //! Who asks for things while others are killed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::cluster::{Cluster, Door, NODES};
@@ -29,6 +31,8 @@ pub struct Crew {
 /// All workers, at work.
 pub struct Going {
     over: Arc<AtomicBool>,
+    /// Operations acknowledged since they began.
+    acknowledged: Arc<AtomicU64>,
     workers: Vec<JoinHandle<(Journal, Option<String>)>>,
 }
 
@@ -44,13 +48,13 @@ impl Crew {
 
     /// Lets them work, spread over the nodes.
     pub fn begin(&mut self, cluster: &Cluster, random: &mut StdRng) -> Going {
-        let over = Arc::new(AtomicBool::new(false));
+        let (over, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let begin = |(number, journal): (usize, Journal)| {
             let random = StdRng::seed_from_u64(random.random());
-            tokio::spawn(work(cluster.door(number % NODES), random, journal, Arc::clone(&over)))
+            tokio::spawn(work(cluster.door(number % NODES), random, journal, Arc::clone(&over), Arc::clone(&acknowledged)))
         };
         let workers = self.journals.drain(..).enumerate().map(begin).collect();
-        Going { over, workers }
+        Going { over, acknowledged, workers }
     }
 
     /// Operations acknowledged.
@@ -96,6 +100,13 @@ impl Crew {
 }
 
 impl Going {
+    /// Waits until so many operations have been acknowledged, or nobody is left at work.
+    pub async fn reach(&self, least: u64) {
+        while self.acknowledged.load(Ordering::Relaxed) < least && !self.workers.iter().all(JoinHandle::is_finished) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Lets them end what they are at, and gives the journals back; what was answered strangely.
     pub async fn finish(self, crew: &mut Crew) -> Vec<String> {
         self.over.store(true, Ordering::Relaxed);
@@ -110,13 +121,20 @@ impl Going {
 }
 
 /// Asks for one thing after another until somebody says stop, or one is not answered.
-async fn work(door: Door, mut random: StdRng, mut journal: Journal, over: Arc<AtomicBool>) -> (Journal, Option<String>) {
+async fn work(
+    door: Door,
+    mut random: StdRng,
+    mut journal: Journal,
+    over: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+) -> (Journal, Option<String>) {
     while !over.load(Ordering::Relaxed) {
         journal.unanswered = Some(next(&journal, &mut random));
         let odd = ask(&door, &mut journal).await;
         if odd.is_some() || journal.unanswered.is_some() {
             return (journal, odd);
         }
+        acknowledged.fetch_add(1, Ordering::Relaxed);
     }
     (journal, None)
 }
